@@ -1,0 +1,1 @@
+"""The policy decision point: relationships, their stores, the graph over them and its queries."""

@@ -1,0 +1,146 @@
+"""What ``pdp`` raises on purpose: one class for each thing that a caller can do something about.
+
+No class knows a status code; `api` maps each to one in a single table.
+"""
+
+from collections.abc import Sequence
+
+from pdp.relationships import Precondition, Relationship
+
+
+class PdpError(Exception):
+    """The root of what ``pdp`` raises on purpose; anything else is a bug."""
+
+
+class StoreUnavailable(PdpError):
+    """The database cannot be reached or did not answer in time; the same call may pass later."""
+
+
+class StoreNotFound(PdpError):
+    """No store of that name."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"no store `{store}`")
+        self.store = store
+
+
+class SchemaMissing(PdpError):
+    """The store has no schema yet."""
+
+    def __init__(self) -> None:
+        super().__init__("no schema has been defined; write one first")
+
+
+class SchemaChanged(PdpError):
+    """Another schema was written between reading and writing; read again and repeat."""
+
+
+class UnknownDefinition(PdpError):
+    """A type that the schema does not define."""
+
+    def __init__(self, name: str, near: str | None = None) -> None:
+        hint = f"; did you mean `{near}`?" if near else ""
+        super().__init__(f"no definition `{name}`{hint}")
+        self.name = name
+
+
+class UnknownRelation(PdpError):
+    """A relation or permission that its definition does not have."""
+
+    def __init__(self, definition: str, name: str, near: str | None = None) -> None:
+        hint = f"; did you mean `{near}`?" if near else ""
+        super().__init__(f"no relation or permission `{name}` on `{definition}`{hint}")
+        self.definition = definition
+        self.name = name
+
+
+class UnknownCaveat(PdpError):
+    """A caveat that the schema does not define."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no caveat `{name}`")
+        self.name = name
+
+
+class InvalidSubjectType(PdpError):
+    """A relation does not take subjects of that type, relation, caveat or expiration."""
+
+    def __init__(self, definition: str, relation: str, subject_type: str, near: str | None = None) -> None:
+        hint = f"; did you mean `{near}`?" if near else ""
+        super().__init__(
+            f"subjects of type `{subject_type}` are not allowed on relation `{definition}#{relation}`{hint}"
+        )
+        self.definition = definition
+        self.relation = relation
+        self.subject_type = subject_type
+
+
+class CannotUpdatePermission(PdpError):
+    """A relationship names a permission where it must name a relation."""
+
+    def __init__(self, definition: str, permission: str) -> None:
+        super().__init__(f"cannot write a relationship to permission `{definition}#{permission}`")
+        self.definition = definition
+        self.permission = permission
+
+
+class DuplicateUpdate(PdpError):
+    """One request names the same relationship twice."""
+
+    def __init__(self, relationship: Relationship) -> None:
+        super().__init__(f"more than one update of relationship `{relationship}` in this request")
+        self.relationship = relationship
+
+
+class AlreadyExists(PdpError):
+    """A relationship to be created is there already and has not expired."""
+
+    def __init__(self, relationship: Relationship) -> None:
+        super().__init__(f"could not create relationship `{relationship}`, as it already exists")
+        self.relationship = relationship
+
+
+class PreconditionFailed(PdpError):
+    """A precondition of the write does not hold; nothing was written."""
+
+    def __init__(self, precondition: Precondition) -> None:
+        wanted = "a matching relationship" if precondition.must_match else "no matching relationship"
+        super().__init__(f"unable to satisfy write precondition: {wanted} was wanted")
+        self.precondition = precondition
+
+
+class InvalidZookie(PdpError):
+    """A zookie that cannot be read, was forged, or belongs to another store or timeline."""
+
+
+class RevisionInFuture(PdpError):
+    """A revision that the store has not reached."""
+
+
+class RevisionExpired(PdpError):
+    """A revision older than what is kept."""
+
+
+class WorkExceeded(PdpError):
+    """Evaluation stopped before it knew the answer. Never read this as a denial."""
+
+
+class DeadlineExceeded(WorkExceeded):
+    """Evaluation ran out of time before it knew the answer."""
+
+
+class NegationCycle(PdpError):
+    """The answer depends on a permission that depends on its own negation, so it has no meaning."""
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        super().__init__(f"the answer depends on its own negation: {' → '.join(cycle)}")
+        self.cycle = tuple(cycle)
+
+
+class CaveatEvaluationFailed(PdpError):
+    """A caveat's expression could not be evaluated with the context given, and the answer depends on it."""
+
+    def __init__(self, caveat: str, reason: str) -> None:
+        super().__init__(f"evaluation error for caveat `{caveat}`: {reason}")
+        self.caveat = caveat
+        self.reason = reason

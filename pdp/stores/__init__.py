@@ -1,0 +1,1 @@
+"""Relationship stores: one Protocol, one contract suite, several databases."""
