@@ -35,6 +35,15 @@ class SchemaChanged(PdpError):
     """Another schema was written between reading and writing; read again and repeat."""
 
 
+class SchemaInUse(PdpError):
+    """A schema change would orphan a stored relationship; ``usage`` is the index of what must be unused."""
+
+    def __init__(self, relationship: Relationship, usage: int) -> None:
+        super().__init__(f"the change would orphan relationship `{relationship}`")
+        self.relationship = relationship
+        self.usage = usage
+
+
 class UnknownDefinition(PdpError):
     """A type that the schema does not define."""
 

@@ -66,11 +66,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """Updates that commit together or not at all, judged in order of arrival under the store's lock."""
+    """Updates that commit together or not at all, judged in order of arrival under the store's lock.
+
+    ``schema_seen`` is the revision of the schema that the updates were checked against.
+    """
 
     updates: Sequence[Update] = ()
     preconditions: Sequence[Precondition] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    schema_seen: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,18 @@ class StoredSchema:
 
     text: str
     written_at: Revision
+
+
+class Usage(NamedTuple):
+    """Relationships that a schema change would orphan: every field given must match (``None`` is any)."""
+
+    resource_type: str | None = None
+    relation: str | None = None
+    subject_type: str | None = None
+    subject_relation: str | None = None
+    wildcard: bool | None = None
+    caveat_name: str | None = None
+    expiration: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +159,23 @@ class RelationshipStore(Protocol):
     async def write(self, request: WriteRequest) -> WriteResult:
         """Apply the request durably, as one revision.
 
-        The relationships are already checked against the schema at ``schema_revision_seen``; shape and limits too.
+        Shape, limits and the schema's rules are already checked by the caller.
 
         Raises:
+            SchemaChanged: ``schema_seen`` is given and no longer the current schema: check again and repeat.
             PreconditionFailed: a precondition does not hold.
             AlreadyExists: a CREATE names a living relationship that has not expired.
         """
         ...
 
-    async def write_schema(self, text: str, *, expected: Revision | None) -> Revision:
+    async def write_schema(
+        self, text: str, *, expected: Revision | None, must_be_unused: Sequence[Usage] = ()
+    ) -> Revision:
         """Store a schema's text as one revision.
 
         Raises:
             SchemaChanged: the current schema was not written at ``expected`` (``None``: there was none).
+            SchemaInUse: a living relationship that has not expired matches one of ``must_be_unused``.
         """
         ...
 
