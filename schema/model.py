@@ -97,9 +97,7 @@ class Exclusion:
     subtract: "Rewrite"
 
 
-Rewrite: TypeAlias = (
-    This | Nil | SelfSubject | ComputedUserset | TupleToUserset | Union | Intersection | Exclusion
-)
+Rewrite: TypeAlias = This | Nil | SelfSubject | ComputedUserset | TupleToUserset | Union | Intersection | Exclusion
 
 
 @dataclass(frozen=True, slots=True)
