@@ -153,3 +153,11 @@ class CaveatEvaluationFailed(PdpError):
         super().__init__(f"evaluation error for caveat `{caveat}`: {reason}")
         self.caveat = caveat
         self.reason = reason
+
+
+class WildcardNotAllowed(PdpError):
+    """A question about ``type:*`` as if it were one subject; ``field`` is where it was asked."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__("cannot perform this query on a wildcard subject; name one subject")
+        self.field = field

@@ -1,0 +1,304 @@
+"""The decision point of one installation: stores by name, each with what it takes to answer and to write."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pdp.consistency import (
+    MINIMIZE_LATENCY,
+    AtExactSnapshot,
+    AtLeastAsFresh,
+    Consistency,
+    FullyConsistent,
+    MinimizeLatency,
+)
+from pdp.errors import DeadlineExceeded, PdpError, RevisionInFuture, SchemaChanged, SchemaMissing
+from pdp.evaluate import Answer, Evaluation, Judge
+from pdp.follow import Follower, SchemaVersion
+from pdp.graph import Graph, LoadedGraph, WithContextual
+from pdp.names import check_goal
+from pdp.ondemand import Fetcher
+from pdp.program import Program
+from pdp.relationships import (
+    Instant,
+    ObjectRef,
+    Precondition,
+    Relationship,
+    RelationshipFilter,
+    Revision,
+    SubjectRef,
+    Update,
+)
+from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, WriteRequest, WriteResult
+from pdp.validate import check_filter, check_updates
+from schema.compile import compile_schema
+
+_SCHEMA_RACES_MAX = 16
+_CLOCK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """Bounds on one evaluation. Exceeding one is an error, never a denial."""
+
+    goals_max: int = 1_000_000
+    deadline: timedelta = timedelta(seconds=30)
+    steps_a_turn: int = 2_000
+    """Goals and reads after which an evaluation lets others have the event loop (a few milliseconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """A question: has ``subject`` the ``permission`` on ``resource``?
+
+    ``instant`` ``None`` is now. ``contextual`` relationships count as if they had been written.
+    """
+
+    resource: ObjectRef
+    permission: str
+    subject: SubjectRef
+    consistency: Consistency = MINIMIZE_LATENCY
+    context: Mapping[str, Any] = field(default_factory=dict)
+    contextual: Sequence[Relationship] = ()
+    instant: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An answer and the revision and instant that it was given at."""
+
+    answer: Answer
+    revision: Revision
+    instant: Instant
+
+
+class StoreService:
+    """One store, followed and answered from."""
+
+    def __init__(
+        self,
+        store: RelationshipStore,
+        judge: Callable[[Program, Mapping[str, Any]], Judge],
+        settings: CheckSettings,
+    ) -> None:
+        self.store = store
+        self.follower = Follower(store)
+        self._fetcher = Fetcher(store)
+        self._judge = judge
+        self._settings = settings
+        self._clock_offset = 0
+        self._clock: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Learn where the store and its clock stand."""
+        await self._set_clock()
+        await self.follower.start()
+        self._clock = asyncio.create_task(self._keep_clock(), name=f"clock {self.store.name}")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._clock is not None:
+            self._clock.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._clock
+        await self.follower.stop()
+
+    async def _set_clock(self) -> None:
+        before = time.time_ns()
+        database = await self.store.now()
+        self._clock_offset = database - (before + time.time_ns()) // 2_000
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(_CLOCK_SECONDS)
+            with suppress(PdpError):
+                await self._set_clock()
+
+    def now(self) -> Instant:
+        """The database's clock, by its last measured offset."""
+        return Instant(time.time_ns() // 1_000 + self._clock_offset)
+
+    async def revision(self, consistency: Consistency) -> Revision:
+        """The revision to answer at.
+
+        Raises:
+            RevisionInFuture: the revision asked for was not reached yet.
+        """
+        follower = self.follower
+        match consistency:
+            case MinimizeLatency():
+                return follower.applied
+            case FullyConsistent():
+                await follower.catch_up(await follower.head())
+                return follower.applied
+            case AtLeastAsFresh(wanted):
+                await self._reach(wanted)
+                return follower.applied
+            case AtExactSnapshot(wanted):
+                await self._reach(wanted)
+                return wanted
+
+    async def _reach(self, revision: Revision) -> None:
+        if revision > self.follower.applied:
+            head = await self.follower.head()
+            if revision > head:
+                raise RevisionInFuture(f"revision {revision} was not reached yet")
+            await self.follower.catch_up(revision)
+
+    async def check(self, request: CheckRequest) -> Checked:
+        """Answer a question.
+
+        Raises:
+            UnknownDefinition, UnknownRelation, WildcardNotAllowed: the question names what is not there.
+            WorkExceeded: the answer took more than the settings allow.
+        """
+        revision = await self.revision(request.consistency)
+        program = (await self.follower.schema(revision)).program
+        check_goal(program.schema, request.resource.type, request.permission, request.subject)
+        instant = self.now() if request.instant is None else request.instant
+        evaluation = Evaluation(
+            program,
+            request.subject,
+            instant=instant,
+            judge=self._judge(program, request.context),
+            goals_max=self._settings.goals_max,
+        )
+        node = evaluation.ask(request.resource, request.permission)
+        await self._drive(evaluation, revision, request.contextual)
+        return Checked(evaluation.answer(node), revision, instant)
+
+    async def _drive(self, evaluation: Evaluation, revision: Revision, contextual: Sequence[Relationship]) -> None:
+        """Fetch what the evaluation needs until it has decided. The only place in a check that waits."""
+        loaded = LoadedGraph()
+        graph: Graph = WithContextual(loaded, contextual) if contextual else loaded
+        deadline = time.monotonic() + self._settings.deadline.total_seconds()
+        while not evaluation.run(graph, self._settings.steps_a_turn):
+            if evaluation.needs:
+                for read, found in (await self._fetcher.fetch(revision, evaluation.needs)).items():
+                    loaded.put(read, found)
+            else:
+                await asyncio.sleep(0)
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded("the evaluation ran out of time before it knew the answer")
+
+    async def write(
+        self,
+        updates: Sequence[Update],
+        preconditions: Sequence[Precondition] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> WriteResult:
+        """Check updates against the current schema and write them as one revision.
+
+        Raises what `pdp.validate.check_updates` and `pdp.stores.protocol.RelationshipStore.write` raise.
+        """
+        for _ in range(_SCHEMA_RACES_MAX):
+            version = await self.follower.schema(self.follower.applied)
+            try:
+                check_updates(version.program.schema, updates)
+                for precondition in preconditions:
+                    check_filter(version.program.schema, precondition.filter)
+            except PdpError:
+                if await self._schema_is_current(version):
+                    raise
+                continue
+            request = WriteRequest(updates, preconditions, metadata or {}, version.written_at)
+            try:
+                result = await self.store.write(request)
+            except SchemaChanged:
+                await self.follower.catch_up(await self.follower.head())
+                continue
+            await self.follower.catch_up(result.revision)
+            return result
+        raise SchemaChanged("the schema kept changing while the write was checked against it; repeat the request")
+
+    async def _schema_is_current(self, version: SchemaVersion) -> bool:
+        """Whether a refusal by this schema stands, or another process wrote a newer one meanwhile."""
+        await self.follower.catch_up(await self.follower.head())
+        return await self.follower.schema(self.follower.applied) == version
+
+    async def write_schema(self, text: str) -> Revision:
+        """Replace the schema.
+
+        Raises:
+            SchemaError: the text is no valid schema.
+            SchemaChanged: another schema was written meanwhile.
+            SchemaInUse: the change would orphan a stored relationship.
+        """
+        compile_schema(text)
+        await self.follower.catch_up(await self.follower.head())
+        current = await self.follower.schema(self.follower.applied)
+        revision = await self.store.write_schema(text, expected=current.written_at or None)
+        await self.follower.catch_up(revision)
+        return revision
+
+    async def read_schema(self) -> tuple[StoredSchema, Revision]:
+        """The newest schema's text and the revision at which it was read.
+
+        Raises:
+            SchemaMissing: none was written yet.
+        """
+        head = await self.follower.head()
+        stored = await self.store.schema(head)
+        if stored is None:
+            raise SchemaMissing
+        return stored, head
+
+    async def read(
+        self,
+        revision: Revision,
+        filter_: RelationshipFilter,
+        *,
+        instant: Instant,
+        after: Relationship | None,
+        limit: int,
+    ) -> Page:
+        """A page of relationships that count at the instant."""
+        program = (await self.follower.schema(revision)).program
+        check_filter(program.schema, filter_)
+        return await self.store.read(revision, filter_, instant=instant, after=after, limit=limit)
+
+
+class Pdp:
+    """All stores of a database, opened when first asked for."""
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        judge: Callable[[Program, Mapping[str, Any]], Judge],
+        settings: CheckSettings,
+    ) -> None:
+        self.datastore = datastore
+        self._judge = judge
+        self._settings = settings
+        self._opening: dict[str, asyncio.Task[StoreService]] = {}
+
+    async def store(self, name: str) -> StoreService:
+        """The service of a store.
+
+        Raises:
+            StoreNotFound: there is no such store.
+        """
+        task = self._opening.get(name)
+        if task is None:
+            task = self._opening[name] = asyncio.create_task(self._open(name))
+        try:
+            return await asyncio.shield(task)
+        except PdpError:
+            self._opening.pop(name, None)
+            raise
+
+    async def _open(self, name: str) -> StoreService:
+        service = StoreService(await self.datastore.open(name), self._judge, self._settings)
+        await service.start()
+        return service
+
+    async def close(self) -> None:
+        """Stop following and let go of the database."""
+        for task in self._opening.values():
+            with suppress(asyncio.CancelledError, PdpError):
+                await (await task).stop()
+        await self.datastore.close()
