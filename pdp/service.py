@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,12 +17,12 @@ from pdp.consistency import (
     MinimizeLatency,
 )
 from pdp.errors import DeadlineExceeded, PdpError, RevisionInFuture, SchemaChanged, SchemaMissing
-from pdp.evaluate import Answer, Evaluation, Judge
+from pdp.evaluate import Answer, Evaluation
 from pdp.follow import Follower, SchemaVersion
 from pdp.graph import Graph, LoadedGraph, WithContextual
+from pdp.judge import judge_with
 from pdp.names import check_goal
 from pdp.ondemand import Fetcher
-from pdp.program import Program
 from pdp.relationships import (
     Instant,
     ObjectRef,
@@ -82,13 +82,11 @@ class StoreService:
     def __init__(
         self,
         store: RelationshipStore,
-        judge: Callable[[Program, Mapping[str, Any]], Judge],
         settings: CheckSettings,
     ) -> None:
         self.store = store
         self.follower = Follower(store)
         self._fetcher = Fetcher(store)
-        self._judge = judge
         self._settings = settings
         self._clock_offset = 0
         self._clock: asyncio.Task[None] | None = None
@@ -164,7 +162,7 @@ class StoreService:
             program,
             request.subject,
             instant=instant,
-            judge=self._judge(program, request.context),
+            judge=judge_with(program.schema, request.context),
             goals_max=self._settings.goals_max,
         )
         node = evaluation.ask(request.resource, request.permission)
@@ -268,11 +266,9 @@ class Pdp:
     def __init__(
         self,
         datastore: Datastore,
-        judge: Callable[[Program, Mapping[str, Any]], Judge],
         settings: CheckSettings,
     ) -> None:
         self.datastore = datastore
-        self._judge = judge
         self._settings = settings
         self._opening: dict[str, asyncio.Task[StoreService]] = {}
 
@@ -292,7 +288,7 @@ class Pdp:
             raise
 
     async def _open(self, name: str) -> StoreService:
-        service = StoreService(await self.datastore.open(name), self._judge, self._settings)
+        service = StoreService(await self.datastore.open(name), self._settings)
         await service.start()
         return service
 

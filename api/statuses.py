@@ -1,0 +1,262 @@
+"""Errors on the v1 API: one table from what the parts raise to a ``google.rpc.Status``, for HTTP and gRPC alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+
+from api.fields import InvalidFields
+from api.protojson import UndecodableBody
+from pdp import errors as pdp
+from pdp.relationships import Precondition, Relationship, RelationshipFilter
+from schema.errors import ProblemKind, SchemaError
+
+DOMAIN = "authzed.com"
+"""The domain that clients of this API look for; ours would not be recognised."""
+
+
+class Code(IntEnum):
+    """google.rpc.Code."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+HTTP_STATUSES: Mapping[Code, int] = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a caller is told: a code, a message and, where there is one, a reason with its facts."""
+
+    code: Code
+    message: str
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_after_s: int | None = None
+    violations: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of the code."""
+        return HTTP_STATUSES[self.code]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON body of google.rpc.Status."""
+        details: list[dict[str, Any]] = []
+        if self.reason:
+            details.append(
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": f"ERROR_REASON_{self.reason}",
+                    "domain": DOMAIN,
+                    "metadata": dict(self.metadata),
+                }
+            )
+        if self.violations:
+            details.append(
+                {
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "fieldViolations": [
+                        {"field": path, "description": message, "reason": rule}
+                        for path, rule, message in self.violations
+                    ],
+                }
+            )
+        return {"code": int(self.code), "message": self.message, "details": details}
+
+    def to_proto(self) -> status_pb2.Status:
+        """The protobuf message google.rpc.Status."""
+        details = []
+        if self.reason:
+            info = error_details_pb2.ErrorInfo(
+                reason=f"ERROR_REASON_{self.reason}", domain=DOMAIN, metadata=dict(self.metadata)
+            )
+            packed = AnyMessage()
+            packed.Pack(info)
+            details.append(packed)
+        if self.violations:
+            bad = error_details_pb2.BadRequest()
+            for path, _, message in self.violations:
+                bad.field_violations.add(field=path, description=message)
+            packed = AnyMessage()
+            packed.Pack(bad)
+            details.append(packed)
+        return status_pb2.Status(code=int(self.code), message=self.message, details=details)
+
+
+class ApiError(Exception):
+    """An error that a door itself finds, already in the terms of the wire."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+
+Row = Callable[[Any], Status]
+
+
+def _plain(code: Code, reason: str = "", retry_after_s: int | None = None, **metadata: str) -> Row:
+    """A row whose metadata are attributes of the error, by name."""
+
+    def status(error: Exception) -> Status:
+        facts = {key: str(getattr(error, attribute)) for key, attribute in metadata.items()}
+        return Status(code, str(error), reason, facts, retry_after_s)
+
+    return status
+
+
+def _relationship_facts(relationship: Relationship) -> dict[str, str]:
+    return {
+        "relationship": str(relationship),
+        "resource_type": relationship.resource_type,
+        "resource_object_id": relationship.resource_id,
+        "resource_relation": relationship.relation,
+        "subject_type": relationship.subject_type,
+        "subject_object_id": relationship.subject_id,
+        "subject_relation": relationship.subject_relation,
+    }
+
+
+def filter_facts(prefix: str, filter_: RelationshipFilter) -> dict[str, str]:
+    """A filter's given fields, as error metadata names them."""
+    subject = filter_.subject
+    facts = {
+        "resource_type": filter_.resource_type,
+        "resource_id": ",".join(filter_.resource_ids) or None,
+        "resource_id_prefix": filter_.resource_id_prefix,
+        "relation": filter_.relation,
+        "subject_type": subject.type if subject else None,
+        "subject_id": subject.id if subject else None,
+        "subject_relation": subject.relation if subject else None,
+    }
+    return {prefix + key: value for key, value in facts.items() if value}
+
+
+def _already_exists(error: pdp.AlreadyExists) -> Status:
+    facts = _relationship_facts(error.relationship)
+    return Status(Code.ALREADY_EXISTS, str(error), "ATTEMPT_TO_RECREATE_RELATIONSHIP", facts)
+
+
+def _duplicate_update(error: pdp.DuplicateUpdate) -> Status:
+    facts = {"definition_name": error.relationship.resource_type, "relationship": str(error.relationship)}
+    return Status(Code.INVALID_ARGUMENT, str(error), "UPDATES_ON_SAME_RELATIONSHIP", facts)
+
+
+def _precondition_failed(error: pdp.PreconditionFailed) -> Status:
+    precondition: Precondition = error.precondition
+    operation = "OPERATION_MUST_MATCH" if precondition.must_match else "OPERATION_MUST_NOT_MATCH"
+    facts = {"precondition_operation": operation, **filter_facts("precondition_", precondition.filter)}
+    return Status(Code.FAILED_PRECONDITION, str(error), "WRITE_OR_DELETE_PRECONDITION_FAILURE", facts)
+
+
+def _schema_in_use(error: pdp.SchemaInUse) -> Status:
+    relationship = error.relationship
+    facts = {
+        "resource_type": relationship.resource_type,
+        "relation": relationship.relation,
+        "relationship": str(relationship),
+    }
+    return Status(Code.INVALID_ARGUMENT, str(error), "SCHEMA_TYPE_ERROR", facts)
+
+
+def _schema_error(error: SchemaError) -> Status:
+    problem = error.errors[0]
+    if problem.kind is ProblemKind.PARSE:
+        return Status(Code.INVALID_ARGUMENT, problem.wire_message, "SCHEMA_PARSE_ERROR", problem.wire_metadata)
+    return Status(Code.FAILED_PRECONDITION, problem.wire_message, "SCHEMA_TYPE_ERROR", problem.wire_metadata)
+
+
+def _invalid_fields(error: InvalidFields) -> Status:
+    violations = tuple((v.path, v.rule_id, v.message) for v in error.violations)
+    return Status(Code.INVALID_ARGUMENT, str(error), violations=violations)
+
+
+STATUSES: Mapping[type[Exception], Row] = {
+    UndecodableBody: _plain(Code.INVALID_ARGUMENT),
+    InvalidFields: _invalid_fields,
+    SchemaError: _schema_error,
+    pdp.StoreUnavailable: lambda error: Status(
+        Code.UNAVAILABLE, "the database cannot be reached; try again", "", {}, retry_after_s=1
+    ),
+    pdp.StoreNotFound: _plain(Code.NOT_FOUND),
+    pdp.SchemaMissing: _plain(Code.NOT_FOUND),
+    pdp.SchemaChanged: _plain(Code.FAILED_PRECONDITION),
+    pdp.SchemaInUse: _schema_in_use,
+    pdp.UnknownDefinition: _plain(Code.FAILED_PRECONDITION, "UNKNOWN_DEFINITION", definition_name="name"),
+    pdp.UnknownRelation: _plain(
+        Code.FAILED_PRECONDITION,
+        "UNKNOWN_RELATION_OR_PERMISSION",
+        definition_name="definition",
+        relation_or_permission_name="name",
+    ),
+    pdp.UnknownCaveat: _plain(Code.FAILED_PRECONDITION, "UNKNOWN_CAVEAT", caveat_name="name"),
+    pdp.InvalidSubjectType: _plain(
+        Code.INVALID_ARGUMENT,
+        "INVALID_SUBJECT_TYPE",
+        definition_name="definition",
+        relation_name="relation",
+        subject_type="subject_type",
+    ),
+    pdp.CannotUpdatePermission: _plain(
+        Code.INVALID_ARGUMENT, "CANNOT_UPDATE_PERMISSION", definition_name="definition", permission_name="permission"
+    ),
+    pdp.DuplicateUpdate: _duplicate_update,
+    pdp.AlreadyExists: _already_exists,
+    pdp.PreconditionFailed: _precondition_failed,
+    pdp.InvalidZookie: _plain(Code.INVALID_ARGUMENT),
+    pdp.RevisionInFuture: _plain(Code.OUT_OF_RANGE),
+    pdp.RevisionExpired: _plain(Code.OUT_OF_RANGE),
+    pdp.WorkExceeded: _plain(Code.RESOURCE_EXHAUSTED, "WORK_EXCEEDED"),
+    pdp.DeadlineExceeded: _plain(Code.DEADLINE_EXCEEDED),
+    pdp.NegationCycle: _plain(Code.FAILED_PRECONDITION, "NEGATION_CYCLE"),
+    pdp.CaveatEvaluationFailed: _plain(Code.INVALID_ARGUMENT, "CAVEAT_EVALUATION_ERROR", caveat_name="caveat"),
+    pdp.WildcardNotAllowed: _plain(Code.INVALID_ARGUMENT, "WILDCARD_NOT_ALLOWED", field="field"),
+}
+
+
+def status_of(error: Exception) -> Status | None:
+    """The status of an error by its class or the nearest class above; None for a bug."""
+    if isinstance(error, ApiError):
+        return error.status
+    for class_ in type(error).__mro__:
+        row = STATUSES.get(class_)
+        if row is not None:
+            return row(error)
+    return None
