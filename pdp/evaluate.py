@@ -134,6 +134,7 @@ class Evaluation:
         Raises:
             WorkExceeded: more goals than ``goals_max``.
         """
+        self.needs = {}
         if not self._stack and self._waiting:
             self._stack.extend(reversed(self._waiting))
             self._waiting.clear()

@@ -278,6 +278,10 @@ class _Model:
 
     def __init__(self, equations: Mapping[Point, Equation]) -> None:
         self._equations = equations
+        self._parents: dict[Point, list[Point]] = {point: [] for point in equations}
+        for point, equation in equations.items():
+            for child in _points(equation):
+                self._parents[child].append(point)
         certain: set[Point] = set()
         while True:
             possible = self._least_fixpoint(certain, undecided_facts=True)
@@ -303,11 +307,13 @@ class _Model:
                 case Given(verdict):
                     return verdict == HAS or (undecided_facts and verdict != LACKS)
 
-        while True:
-            grown = {point for point, equation in self._equations.items() if point not in true and follows(equation)}
-            if not grown:
-                return true
-            true |= grown
+        ahead = [point for point, equation in self._equations.items() if follows(equation)]
+        while ahead:
+            point = ahead.pop()
+            if point not in true:
+                true.add(point)
+                ahead.extend(parent for parent in self._parents[point] if follows(self._equations[parent]))
+        return true
 
     def verdict(self, point: Point) -> Verdict:
         if point in self._certain:

@@ -1,0 +1,157 @@
+"""The engine answers as the oracle does: any schema, relationships, verdicts of caveats and order of loading."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+from pdp.program import compile_program
+from pdp.relationships import Instant, Relationship, SubjectRef
+from schema.model import Schema
+from tests import strategies
+from tests.oracle import Goal, Oracle, Verdict
+from tests.rationed import RationedGraph, ask, judge_by
+from tests.strategies import INSTANTS, NOW, Verdicts, examples, read_verdict
+
+LUCK = st.integers(0, 9999).map(Random)
+LOADED = st.sampled_from((0.0, 0.5, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that an answer depends on, but the question and the instant."""
+
+    schema: Schema
+    stored: Sequence[Relationship]
+    verdicts: Verdicts
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{definition.name}#{relation.name} = {relation.rewrite} {relation.allowed or ''}"
+            for definition in self.schema.definitions.values()
+            for relation in definition.relations.values()
+        ]
+        lines += [f"{relationship} {relationship[6:]}" for relationship in self.stored]
+        return "\n".join(["", *lines, *(f"{leaf} is {verdict}" for leaf, verdict in self.verdicts.items())])
+
+    def truth(self, subject: SubjectRef, *, at: Instant = NOW) -> list[Verdict]:
+        """The oracle's verdicts on every relation and permission of every object."""
+        oracle = Oracle(self.schema, self.stored, instant=at, valuation=read_verdict(self.verdicts))
+        goals = [Goal(resource, relation, subject) for resource, relation in strategies.resources(self.schema)]
+        return oracle.check_all(goals)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, schemas: st.SearchStrategy[Schema], *, draws: int = 12) -> World:
+    """A schema with relationships and caveats' verdicts."""
+    schema = draw(schemas)
+    return World(schema, draw(strategies.relationships(schema, draws=draws)), draw(strategies.caveat_verdicts()))
+
+
+def compare(
+    world: World,
+    luck: Random,
+    loaded: float,
+    *,
+    contextual: Sequence[Relationship] = (),
+    truth: World | None = None,
+    steps_max: int = 1_000_000,
+) -> None:
+    """Hold every (resource, permission, subject) against the oracle, a subject's questions together or one by one."""
+    program = compile_program(world.schema)
+    judge = judge_by(world.verdicts)
+    questions = strategies.resources(world.schema)
+    batches = [questions] if luck.random() < 0.5 else [[question] for question in questions]
+    graph = RationedGraph(world.stored, luck, loaded)
+    for subject in strategies.subjects(world.schema):
+        found = []
+        for batch in batches:
+            graph.forget()
+            answers = ask(
+                program,
+                graph,
+                subject,
+                batch,
+                instant=NOW,
+                judge=judge,
+                contextual=contextual,
+                steps_max=steps_max,
+            )
+            found += [verdict for verdict, _ in answers]
+        wrong = [
+            f"{resource}#{relation}@{subject} is {right}, not {verdict}"
+            for (resource, relation), verdict, right in zip(
+                questions, found, (truth or world).truth(subject), strict=True
+            )
+            if verdict != right
+        ]
+        assert not wrong
+
+
+@examples(2000)
+@given(world=worlds(strategies.schemas()), luck=LUCK, loaded=LOADED)
+def test_check_agrees_with_the_oracle(world: World, luck: Random, loaded: float) -> None:
+    """Every subject on every relation and permission of every object, in all five values."""
+    compare(world, luck, loaded)
+
+
+@examples(500)
+@given(world=worlds(strategies.schemas(types=("group",)), draws=16), luck=LUCK, loaded=LOADED)
+def test_check_agrees_where_everything_is_nested_in_everything(world: World, luck: Random, loaded: float) -> None:
+    """One type whose relations and permissions hold each other: cycles, through negations too, are the rule."""
+    compare(world, luck, loaded)
+
+
+@examples(300)
+@given(world=worlds(strategies.schemas(imported=True)), luck=LUCK, loaded=LOADED)
+def test_check_agrees_on_relations_with_a_rewrite_of_their_own(world: World, luck: Random, loaded: float) -> None:
+    """Models written in another language store subjects and compute them under one name."""
+    compare(world, luck, loaded)
+
+
+@examples(200)
+@given(world=worlds(strategies.schemas()), luck=LUCK, loaded=LOADED, steps_max=st.integers(1, 3))
+def test_check_agrees_when_it_is_interrupted(world: World, luck: Random, loaded: float, steps_max: int) -> None:
+    """An evaluation that pauses every few steps comes to the same answers."""
+    compare(world, luck, loaded, steps_max=steps_max)
+
+
+@examples(300)
+@given(data=st.data(), world=worlds(strategies.schemas(), draws=8), luck=LUCK, loaded=LOADED)
+def test_contextual_relationships_count_as_if_written(
+    data: st.DataObject, world: World, luck: Random, loaded: float
+) -> None:
+    """Given with the question, they replace what has their identity and join the rest."""
+    contextual = data.draw(strategies.relationships(world.schema, draws=6))
+    note(f"contextual: {[(str(each), each[6:]) for each in contextual]}")
+    merged = {each.identity: each for each in (*world.stored, *contextual)}
+    compare(world, luck, loaded, contextual=contextual, truth=replace(world, stored=list(merged.values())))
+
+
+@examples(300)
+@given(world=worlds(strategies.schemas()), luck=LUCK)
+def test_an_answer_holds_until_it_says(world: World, luck: Random) -> None:
+    """From now until before ``stable_until`` the oracle keeps to the answer; without it, for ever."""
+    program = compile_program(world.schema)
+    questions = strategies.resources(world.schema)
+    graph = RationedGraph(world.stored, luck)
+    later = [moment for moment in INSTANTS if moment > NOW]
+    for subject in strategies.subjects(world.schema):
+        truths = {moment: world.truth(subject, at=moment) for moment in later}
+        for position, question in enumerate(questions):
+            graph.forget()
+            ((verdict, answer),) = ask(
+                program,
+                graph,
+                subject,
+                [question],
+                instant=NOW,
+                judge=judge_by(world.verdicts),
+            )
+            if answer is None:
+                continue
+            for moment in later:
+                if answer.stable_until is None or moment < answer.stable_until:
+                    assert truths[moment][position] == verdict, (question, subject, moment)
