@@ -205,6 +205,17 @@ class RelationshipStore(Protocol):
         """
         ...
 
+    def scan(self, at: Revision) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
+        """Every relationship of a snapshot, in any order, as rows of `Relationship`'s ten columns.
+
+        In batches of a few thousand, so that memory stays bounded.
+        """
+        ...
+
+    async def count(self) -> int:
+        """How many living relationships there are, or a good estimate."""
+        ...
+
     async def changes(self, after: Revision, limit: int) -> Sequence[Transaction]:
         """Changelog entries with revisions above ``after``, oldest first, at most ``limit``; ``[]`` at the end.
 

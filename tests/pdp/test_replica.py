@@ -166,15 +166,14 @@ HOSTING = Schema(
 )
 
 
-def row(text: str, **when: Instant) -> Relationship:
+def row(text: str, *, expires_at: Instant | None = None) -> Relationship:
     """A relationship from ``team:a#member@user:ann``."""
     resource, _, rest = text.partition("#")
     relation, _, subject = rest.partition("@")
     name, _, subject_relation = subject.partition("#")
     type_, id_ = resource.split(":")
     subject_type, subject_id = name.split(":")
-    bare = Relationship(type_, id_, relation, subject_type, subject_id, subject_relation)
-    return bare._replace(**when)
+    return Relationship(type_, id_, relation, subject_type, subject_id, subject_relation, expires_at=expires_at)
 
 
 @pytest.mark.parametrize(
