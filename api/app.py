@@ -19,6 +19,7 @@ from api.openapi import v1_paths
 from api.settings import Settings, key_encryption_keys
 from api.statuses import Code, Status
 from pdp.errors import PdpError
+from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckSettings, Pdp
 from pdp.stores.connect import connect
 from pdp.stores.protocol import Datastore
@@ -48,7 +49,7 @@ class Service:
         if migrate or await self.datastore.is_empty():
             await self.datastore.migrate()
         await self.datastore.create(DEFAULT_STORE)
-        self.pdp = Pdp(self.datastore, CheckSettings())
+        self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
         await self.pdp.store(DEFAULT_STORE)
         self.authenticator = Authenticator(settings.preshared_keys, self._verify_token)
 

@@ -17,7 +17,7 @@ from pdp.consistency import (
     MinimizeLatency,
 )
 from pdp.errors import DeadlineExceeded, PdpError, RevisionInFuture, SchemaChanged, SchemaMissing
-from pdp.evaluate import Answer, Evaluation
+from pdp.evaluate import Answer, Evaluation, Permissionship
 from pdp.follow import Follower, SchemaVersion
 from pdp.graph import Graph, LoadedGraph, WithContextual
 from pdp.judge import judge_with
@@ -33,11 +33,15 @@ from pdp.relationships import (
     SubjectRef,
     Update,
 )
+from pdp.replica.compiled import Undecided
+from pdp.replica.keeper import ReplicaKeeper, ReplicaSettings
 from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, WriteRequest, WriteResult
 from pdp.validate import check_filter, check_updates
 from schema.compile import compile_schema
 
 _SCHEMA_RACES_MAX = 16
+_HAS = Answer(Permissionship.HAS_PERMISSION)
+_LACKS = Answer(Permissionship.NO_PERMISSION)
 _CLOCK_SECONDS = 30.0
 
 
@@ -79,13 +83,10 @@ class Checked:
 class StoreService:
     """One store, followed and answered from."""
 
-    def __init__(
-        self,
-        store: RelationshipStore,
-        settings: CheckSettings,
-    ) -> None:
+    def __init__(self, store: RelationshipStore, settings: CheckSettings, replica_settings: ReplicaSettings) -> None:
         self.store = store
         self.follower = Follower(store)
+        self.keeper = ReplicaKeeper(store, self.follower, replica_settings)
         self._fetcher = Fetcher(store)
         self._settings = settings
         self._clock_offset = 0
@@ -95,6 +96,7 @@ class StoreService:
         """Learn where the store and its clock stand."""
         await self._set_clock()
         await self.follower.start()
+        self.keeper.start()
         self._clock = asyncio.create_task(self._keep_clock(), name=f"clock {self.store.name}")
 
     async def stop(self) -> None:
@@ -103,6 +105,7 @@ class StoreService:
             self._clock.cancel()
             with suppress(asyncio.CancelledError):
                 await self._clock
+        await self.keeper.stop()
         await self.follower.stop()
 
     async def _set_clock(self) -> None:
@@ -155,9 +158,14 @@ class StoreService:
             WorkExceeded: the answer took more than the settings allow.
         """
         revision = await self.revision(request.consistency)
-        program = (await self.follower.schema(revision)).program
+        version = await self.follower.schema(revision)
+        program = version.program
         check_goal(program.schema, request.resource.type, request.permission, request.subject)
         instant = self.now() if request.instant is None else request.instant
+        if not request.contextual:
+            at_once = self._check_compiled(version, request, revision)
+            if at_once is not None:
+                return Checked(at_once, revision, instant)
         evaluation = Evaluation(
             program,
             request.subject,
@@ -169,10 +177,23 @@ class StoreService:
         await self._drive(evaluation, revision, request.contextual)
         return Checked(evaluation.answer(node), revision, instant)
 
+    def _check_compiled(self, version: SchemaVersion, request: CheckRequest, revision: Revision) -> Answer | None:
+        """The answer of compiled checks, where there are any at the revision and they can tell."""
+        checks = self.keeper.checks(version, revision)
+        if checks is None:
+            return None
+        try:
+            has = checks.check(*request.resource, request.permission, *request.subject)
+        except Undecided:
+            return None
+        return _HAS if has else _LACKS
+
     async def _drive(self, evaluation: Evaluation, revision: Revision, contextual: Sequence[Relationship]) -> None:
         """Fetch what the evaluation needs until it has decided. The only place in a check that waits."""
         loaded = LoadedGraph()
-        graph: Graph = WithContextual(loaded, contextual) if contextual else loaded
+        graph: Graph = self.keeper.graph(revision) or loaded
+        if contextual:
+            graph = WithContextual(graph, contextual)
         deadline = time.monotonic() + self._settings.deadline.total_seconds()
         while not evaluation.run(graph, self._settings.steps_a_turn):
             if evaluation.needs:
@@ -267,9 +288,11 @@ class Pdp:
         self,
         datastore: Datastore,
         settings: CheckSettings,
+        replica_settings: ReplicaSettings,
     ) -> None:
         self.datastore = datastore
         self._settings = settings
+        self._replica_settings = replica_settings
         self._opening: dict[str, asyncio.Task[StoreService]] = {}
 
     async def store(self, name: str) -> StoreService:
@@ -288,7 +311,7 @@ class Pdp:
             raise
 
     async def _open(self, name: str) -> StoreService:
-        service = StoreService(await self.datastore.open(name), self._settings)
+        service = StoreService(await self.datastore.open(name), self._settings, self._replica_settings)
         await service.start()
         return service
 

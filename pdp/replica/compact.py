@@ -78,3 +78,4 @@ class Compaction:
             slots[key] = rebuilt
         replica.slots = slots
         replica.base_revision = self._base_revision
+        replica.base_rows = sum(len(slot.forward.ends) for slot in slots.values())

@@ -125,6 +125,11 @@ class Slot:
         self.forward_changed: dict[int, list[int]] = {}
         self.reverse_changed: dict[int, list[int]] = {}
 
+    def array_bytes(self) -> int:
+        """What the arrays and the conditions beside them take."""
+        items = sum(len(part) for a in (self.forward, self.reverse) for part in (a.starts, a.ends, a.keys or ()))
+        return 4 * items + 500 * len(self.base_conditions)
+
     def now(self, resource: int, subject: int) -> Row | None:
         """The relationship's row at the newest revision."""
         if not holds(self.forward.row(resource), subject):
