@@ -7,7 +7,7 @@ definitions (wildcards reached, aliases) spreads along edges until nothing chang
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from schema.errors import hint, quote
+from schema.errors import Problems, hint, quote
 from schema.model import (
     AllowedSubject,
     ComputedUserset,
@@ -23,7 +23,6 @@ from schema.model import (
     TupleToUserset,
     Union,
 )
-from schema.resolve import Problems
 
 REWRITE_DEPTH_MAX = 200
 """Operators within one another. A chain of ``-`` nests to its left, so parentheses alone do not bound it."""
@@ -39,8 +38,8 @@ class RelationName(NamedTuple):
         return f"{self.definition}#{self.relation}"
 
 
-def check(schema: Schema, problems: Problems, *, typechecking: bool) -> None:
-    """Note every rule that the schema breaks. ``typechecking`` holds permissions against their annotations."""
+def check(schema: Schema, problems: Problems) -> None:
+    """Note every rule that the schema breaks."""
     wildcards = wildcard_relations(schema)
     for definition in schema.definitions.values():
         for relation in definition.relations.values():
@@ -49,7 +48,7 @@ def check(schema: Schema, problems: Problems, *, typechecking: bool) -> None:
             if not isinstance(relation.rewrite, This):
                 _check_rewrite(schema, definition, relation, wildcards, problems)
         _check_aliases(definition, problems)
-    if typechecking and not problems.found:
+    if not problems.found:
         _check_annotations(schema, problems)
 
 
@@ -57,6 +56,8 @@ def wildcard_relations(schema: Schema) -> set[RelationName]:
     """The relations that hold a wildcard, by their own types or through a relation of a type."""
     holders: dict[RelationName, list[RelationName]] = {}
     found: set[RelationName] = set()
+    if not any(allowed.wildcard for allowed in _allowed(schema)):
+        return found
     for definition in schema.definitions.values():
         for relation in definition.relations.values():
             name = RelationName(definition.name, relation.name)
@@ -74,6 +75,12 @@ def wildcard_relations(schema: Schema) -> set[RelationName]:
     return found
 
 
+def _allowed(schema: Schema) -> Iterator[AllowedSubject]:
+    for definition in schema.definitions.values():
+        for relation in definition.relations.values():
+            yield from relation.allowed
+
+
 def _check_allowed(
     schema: Schema, definition: Definition, relation: Relation, wildcards: set[RelationName], problems: Problems
 ) -> None:
@@ -83,28 +90,28 @@ def _check_allowed(
         at = allowed.position
         if allowed in seen:
             message = f"relation `{relation.name}` already takes `{spell_allowed(allowed)}`"
-            problems.type("duplicate-type", message, at, **names)
+            problems.type("duplicate-type", message, at, names)
         seen.add(allowed)
         if allowed.caveat and allowed.caveat not in schema.caveats:
             message = f"no caveat {quote(allowed.caveat)}{hint(allowed.caveat, schema.caveats)}"
-            problems.type("unknown-caveat", message, at, **names, caveat_name=allowed.caveat)
+            problems.type("unknown-caveat", message, at, {**names, "caveat_name": allowed.caveat})
         subject = schema.definitions.get(allowed.type)
         if subject is None:
             message = f"no definition {quote(allowed.type)}{hint(allowed.type, schema.definitions)}"
-            problems.type("unknown-definition", message, at, **{**names, "definition_name": allowed.type})
+            problems.type("unknown-definition", message, at, {**names, "definition_name": allowed.type})
         elif allowed.relation and allowed.relation not in subject.relations:
             message = (
                 f"no relation or permission {quote(allowed.relation)} on `{allowed.type}`"
                 f"{hint(allowed.relation, subject.relations)}"
             )
             metadata = {"definition_name": allowed.type, "relation_or_permission_name": allowed.relation}
-            problems.type("unknown-relation", message, at, **metadata)
+            problems.type("unknown-relation", message, at, metadata)
         elif allowed.type != definition.name and RelationName(allowed.type, allowed.relation) in wildcards:
             message = (
                 f"`{allowed.type}#{allowed.relation}` may hold a wildcard, directly or through its own types, "
                 f"so it cannot be a subject of `{definition.name}#{relation.name}`"
             )
-            problems.type("transitive-wildcard", message, at, **names)
+            problems.type("transitive-wildcard", message, at, names)
 
 
 def leaves(rewrite: Rewrite) -> Iterator[Rewrite]:
@@ -138,7 +145,7 @@ def _check_rewrite(
     names = {"definition_name": definition.name, "permission_name": relation.name}
     if _depth(relation.rewrite) > REWRITE_DEPTH_MAX:
         message = f"permission `{relation.name}` nests more than {REWRITE_DEPTH_MAX} operators in one another"
-        problems.parse("nested-too-deep", message, relation.position, **names)
+        problems.parse("nested-too-deep", message, relation.position, names)
         return
     for leaf in leaves(relation.rewrite):
         match leaf:
@@ -148,8 +155,7 @@ def _check_rewrite(
                     f"no relation or permission {quote(name)} on `{definition.name}`"
                     f"{hint(name, definition.relations)}",
                     position,
-                    definition_name=definition.name,
-                    relation_or_permission_name=name,
+                    {"definition_name": definition.name, "relation_or_permission_name": name},
                 )
             case TupleToUserset():
                 _check_arrow(definition, leaf, wildcards, problems, names)
@@ -174,16 +180,16 @@ def _check_arrow(
             f"{hint(arrow.tupleset, definition.relations)}"
         )
         metadata = {"definition_name": definition.name, "relation_or_permission_name": arrow.tupleset}
-        problems.type("unknown-relation", message, arrow.position, **metadata)
+        problems.type("unknown-relation", message, arrow.position, metadata)
     elif tupleset.is_permission:
         message = f"`{arrow.tupleset}` is a permission, and an arrow follows relations alone"
-        problems.type("arrow-from-permission", message, arrow.position, **metadata)
+        problems.type("arrow-from-permission", message, arrow.position, metadata)
     elif RelationName(definition.name, arrow.tupleset) in wildcards:
         message = (
             f"relation `{arrow.tupleset}` may hold a wildcard, directly or through a relation of its subjects, "
             "and an arrow cannot follow everybody"
         )
-        problems.type("arrow-from-wildcard", message, arrow.position, **metadata)
+        problems.type("arrow-from-wildcard", message, arrow.position, metadata)
 
 
 def _check_aliases(definition: Definition, problems: Problems) -> None:
@@ -206,7 +212,7 @@ def _check_aliases(definition: Definition, problems: Problems) -> None:
             message = f"permissions are nothing but each other: `{' = '.join((*cycle, cycle[0]))}`"
             position = definition.relations[cycle[0]].position
             names = {"definition_name": definition.name, "permission_name": cycle[0]}
-            problems.type("permission-cycle", message, position, **names)
+            problems.type("permission-cycle", message, position, names)
         settled.update(path)
 
 
@@ -265,6 +271,8 @@ def _sources(schema: Schema, definition: Definition, relation: Relation) -> Iter
 
 
 def _check_annotations(schema: Schema, problems: Problems) -> None:
+    if not any(one.annotation for definition in schema.definitions.values() for one in definition.relations.values()):
+        return
     reachable = reachable_types(schema)
     for definition in schema.definitions.values():
         for relation in definition.relations.values():
@@ -276,4 +284,4 @@ def _check_annotations(schema: Schema, problems: Problems) -> None:
                 missing = ", ".join(f"`{type_}`" for type_ in undeclared)
                 message = f"permission `{relation.name}` can also hold {missing}, which its annotation leaves out"
                 names = {"definition_name": definition.name, "permission_name": relation.name}
-                problems.type("annotation-too-narrow", message, relation.position, **names)
+                problems.type("annotation-too-narrow", message, relation.position, names)

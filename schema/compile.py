@@ -1,33 +1,51 @@
-"""From a schema's text to its values, or to everything that is wrong with it."""
+"""From a schema's text, or its files, to its values; or to everything that is wrong with it."""
+
+from collections.abc import Callable, Sequence
 
 from schema.check import check
-from schema.errors import ProblemKind, SchemaError, SchemaProblem, Source
+from schema.errors import ProblemKind, Problems, SchemaError, SchemaProblem, Source
+from schema.files import FileReader, read_text
 from schema.model import Schema
-from schema.parse import parse
-from schema.resolve import Problems, resolve
-from schema.syntax import Use
+from schema.resolve import resolve
+from schema.syntax import Item
 
 TEXT_BYTES_MAX = 4 * 1024 * 1024
 
 
-def compile_schema(text: str) -> Schema:
-    """Read, resolve and check a schema.
+def compile_schema(text: str, file: str = "") -> Schema:
+    """Read, resolve and check a schema that imports nothing.
 
     Raises:
         SchemaError: the text is no valid schema; it carries every problem found.
     """
     if len(text) > TEXT_BYTES_MAX or len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         message = f"the schema is larger than {TEXT_BYTES_MAX} bytes"
-        raise SchemaError([SchemaProblem(ProblemKind.PARSE, "too-large", message)])
-    source = Source(text)
-    node, _, found = parse(source)
-    if found:
-        raise SchemaError(found)
+        raise SchemaError([SchemaProblem(ProblemKind.PARSE, "too-large", message, file=file)])
+    source = Source(text, file)
     problems = Problems(source)
-    schema = resolve(node, problems)
-    if not problems.found:
-        typechecking = any(isinstance(item, Use) and item.flag == "typechecking" for item in node.items)
-        check(schema, problems, typechecking=typechecking)
-    if problems.found:
-        raise SchemaError(sorted(problems.found, key=lambda one: (one.position.line, one.position.column)))
+    return _compile(read_text(source, problems), problems)
+
+
+def compile_files(path: str, read: Callable[[str], str]) -> Schema:
+    """Read a file with all that it imports into one schema.
+
+    Args:
+        path: the file to begin with.
+        read: gives the text at a path; paths of imports are relative to the file that names them.
+
+    Raises:
+        SchemaError: the files are no valid schema.
+        OSError: the first file cannot be read.
+    """
+    reader = FileReader(read)
+    items = reader.run(path)
+    return _compile(items, reader.problems)
+
+
+def _compile(items: Sequence[Item], problems: Problems) -> Schema:
+    problems.raise_any()
+    schema = resolve(items, problems)
+    if not any(problem.kind is ProblemKind.PARSE for problem in problems.found):
+        check(schema, problems)
+    problems.raise_any()
     return schema

@@ -33,7 +33,9 @@ class Recovery(Protocol):
 def makers(tables: Tables, builder: object) -> Sequence[Maker]:
     """For each reduction the builder's method, by the rule's name."""
     return [
-        getattr(builder, reduction.builds) if reduction.builds and not reduction.stands_for_itself else list
+        getattr(builder, reduction.builds)
+        if reduction.builds and not (reduction.unit and len(reduction.kept) == 1)
+        else list
         for reduction in tables.reductions
     ]
 
@@ -48,9 +50,12 @@ def drive(tables: Tables, kinds: Sequence[str], make: Sequence[Maker], recovery:
         kind = kinds[index]
         action = actions[states[-1]].get(kind)
         while isinstance(action, Reduction):
-            reduce_(action, states, values, actions, make)
-            if states[-1] == tables.finish:
-                return values[-1]
+            if action.stands_for_itself:
+                states[-1] = actions[states[-2]][action.origin]  # type: ignore[assignment]  # rules lead to states
+            else:
+                _reduce(action, states, values, actions, make)
+                if states[-1] == tables.finish:
+                    return values[-1]
             action = actions[states[-1]].get(kind)
         if action is None:
             index = recovery.recover(stack, index)
@@ -64,7 +69,7 @@ def drive(tables: Tables, kinds: Sequence[str], make: Sequence[Maker], recovery:
     return values[-1]
 
 
-def reduce_(
+def _reduce(
     reduction: Reduction,
     states: list[int],
     values: list[Any],
@@ -72,41 +77,34 @@ def reduce_(
     make: Sequence[Maker],
 ) -> None:
     """Put one value in place of the last few."""
-    size = reduction.size
-    if size == 1 and reduction.unit:
-        states.pop()
-        states.append(actions[states[-1]][reduction.origin])  # type: ignore[arg-type]
-        return
-    kept = reduction.kept
-    if not size:
-        value = make[reduction.index]([])
+    part: list[Any] = []
+    if reduction.size:
+        size = -reduction.size
+        part = values[size:]
+        del values[size:], states[size:]
+        if reduction.splices:
+            part = _spliced(reduction, part)
+        elif reduction.drops:
+            part = [part[at] for at in reduction.kept]
+    states.append(actions[states[-1]][reduction.origin])  # type: ignore[arg-type]  # rules lead to states
+    if reduction.unit and len(part) == 1:
+        values.append(part[0])
     else:
-        part = values[-size:]
-        del values[-size:]
-        del states[-size:]
-        splices = reduction.splices
-        if not splices:
-            part = part if len(kept) == size else [part[at] for at in kept]
+        values.append(make[reduction.index](part) if reduction.builds else part)
+
+
+def _spliced(reduction: Reduction, part: list[Any]) -> list[Any]:
+    """The values kept, lists among them taken apart. A list that grows by one grows in place."""
+    first, *rest = reduction.kept
+    splices = reduction.splices
+    taken = part[first] if first in splices else [part[first]]
+    gathered = taken[:] if reduction.builds else taken
+    for at in rest:
+        if at in splices:
+            gathered.extend(part[at])
         else:
-            first = kept[0]
-            if not reduction.builds and first in splices:
-                taken = part[first]  # a list that grows: its own, so in place
-            else:
-                taken = list(part[first]) if first in splices else [part[first]]
-            for at in kept[1:]:
-                if at in splices:
-                    taken.extend(part[at])
-                else:
-                    taken.append(part[at])
-            part = taken
-        if reduction.unit and len(part) == 1:
-            value = part[0]
-        elif not reduction.builds:
-            value = part
-        else:
-            value = make[reduction.index](part)
-    states.append(actions[states[-1]][reduction.origin])  # type: ignore[arg-type]
-    values.append(value)
+            gathered.append(part[at])
+    return gathered
 
 
 def accepts(tables: Tables, states: Sequence[int], kind: str) -> bool:

@@ -8,10 +8,11 @@ make a large message.
 import difflib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from re import compile as regex
+from typing import TypeAlias
 
 from schema.model import NOWHERE, Position
 
@@ -19,6 +20,8 @@ PROBLEMS_MAX = 50
 _QUOTED_CHARS_MAX = 64
 _LINE_CHARS_MAX = 120
 _NEAR_CANDIDATES_MAX = 2_000
+
+Names: TypeAlias = Mapping[str, str]
 
 _LINE_END = regex(r"\r\n|\n|\r")
 
@@ -108,11 +111,15 @@ class SchemaError(Exception):
 
 
 class Source:
-    """A schema's text, able to tell lines, columns and bytes for offsets into it."""
+    """A schema's text, able to tell lines, columns and bytes for offsets into it.
 
-    def __init__(self, text: str, file: str = "") -> None:
+    ``lines_before`` are those of the files read before it, where there are several: `Position` counts through all.
+    """
+
+    def __init__(self, text: str, file: str = "", lines_before: int = 0) -> None:
         self.text = text
         self.file = file
+        self.lines_before = lines_before
 
     @cached_property
     def line_starts(self) -> Sequence[int]:
@@ -126,11 +133,14 @@ class Source:
         end_line = line
         if line < len(starts) and end > starts[line]:
             end_line = bisect_right(starts, end)
-        return Position(line, start - starts[line - 1] + 1, end_line, end - starts[end_line - 1] + 1)
+        before = self.lines_before
+        return Position(
+            line + before, start - starts[line - 1] + 1, end_line + before, end - starts[end_line - 1] + 1
+        )
 
     def offset(self, line: int, column: int) -> int:
         """The offset of a line and column."""
-        return self.line_starts[line - 1] + column - 1
+        return self.line_starts[line - 1 - self.lines_before] + column - 1
 
     def problem(
         self,
@@ -146,24 +156,30 @@ class Source:
             return SchemaProblem(kind, code, message, names=names or {}, fix=fix, file=self.file)
         start = self.offset(position.line, position.column)
         end = self.offset(position.end_line, position.end_column)
+        here = self._own(position)
         at = Position(
-            position.line,
-            self._bytes(position.line, position.column),
-            position.end_line,
-            self._bytes(position.end_line, position.end_column),
+            here.line,
+            self._bytes(here.line, here.column),
+            here.end_line,
+            self._bytes(here.end_line, here.end_column),
         )
         return SchemaProblem(
             kind,
             code,
             message,
-            position,
+            here,
             at,
-            self._line(position.line),
+            self._line(here.line),
             _cut(self.text[start:end], _QUOTED_CHARS_MAX * 4),
             names or {},
-            fix,
+            fix and replace(fix, position=self._own(fix.position)),
             self.file,
         )
+
+    def _own(self, position: Position) -> Position:
+        """A position counted from this file's first line."""
+        before = self.lines_before
+        return Position(position.line - before, position.column, position.end_line - before, position.end_column)
 
     def _line(self, line: int) -> str:
         starts = self.line_starts
@@ -173,6 +189,45 @@ class Source:
     def _bytes(self, line: int, column: int) -> int:
         start = self.line_starts[line - 1]
         return len(self.text[start : start + column - 1].encode("utf-8", "surrogatepass")) + 1
+
+
+class Problems:
+    """Problems found in the files of one schema, with the names that each concerns."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self.found: list[SchemaProblem] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether no more will be kept, so that looking for them is idle."""
+        return len(self.found) >= PROBLEMS_MAX
+
+    def parse(
+        self, code: str, message: str, position: Position, names: Names | None = None, fix: Fix | None = None
+    ) -> None:
+        """Something the text cannot say."""
+        if not self.full:
+            source = self.source_of(position)
+            self.found.append(source.problem(ProblemKind.PARSE, code, message, position, names, fix))
+
+    def type(
+        self, code: str, message: str, position: Position, names: Names | None = None, fix: Fix | None = None
+    ) -> None:
+        """Something that means nothing."""
+        if not self.full:
+            source = self.source_of(position)
+            self.found.append(source.problem(ProblemKind.TYPE, code, message, position, names, fix))
+
+    def source_of(self, position: Position) -> Source:
+        """The file that a position is in."""
+        at = bisect_right([source.lines_before for source in self._sources], position.line - 1)
+        return self._sources[max(0, at - 1)]
+
+    def raise_any(self) -> None:
+        """Refuse the schema if anything was found."""
+        if self.found:
+            raise SchemaError(sorted(self.found, key=lambda one: (one.file, one.position.line, one.position.column)))
 
 
 def quote(text: str) -> str:

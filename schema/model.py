@@ -144,13 +144,20 @@ class CaveatType:
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """A named CEL condition over typed parameters; ``expression`` is its source text, checked to be ``bool``."""
+    """A named CEL condition over typed parameters; ``expression`` is its source text, checked to be ``bool``.
+
+    ``checked`` is the compiled expression as `schema.cel` serializes it. A context's texts may have ``bytes_max``
+    bytes in all and its lists and maps ``elements_max`` elements: more could take too long to evaluate.
+    """
 
     name: str
     parameters: Mapping[str, CaveatType]
     expression: str
     comment: str = ""
     position: Position = field(default=NOWHERE, compare=False, repr=False)
+    checked: bytes = field(default=b"", compare=False, repr=False)
+    bytes_max: int = field(default=0, compare=False, repr=False)
+    elements_max: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

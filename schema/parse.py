@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from schema.driver import Stack, accepts, drive, makers
-from schema.errors import PROBLEMS_MAX, Fix, ProblemKind, SchemaProblem, Source, near, quote
+from schema.errors import Fix, Problems, near, quote
 from schema.model import (
     AllowedSubject,
     CaveatType,
@@ -31,7 +31,7 @@ from schema.syntax import (
     SchemaNode,
     Use,
 )
-from schema.tokens import CEL, END, FINISH, FLAG, FLAGS, NAME, STRING, TABLES, Tokens, scan
+from schema.tokens import CEL, END, FINISH, FLAG, FLAGS, NAME, STRING, TABLES, Tokens
 
 _ITEM_KINDS = frozenset({"DEFINITION", "CAVEAT", "USE", "PARTIAL", "IMPORT"})
 _MEMBER_KINDS = frozenset({"RELATION", "PERMISSION", "ELLIPSIS"})
@@ -68,28 +68,21 @@ Quantifier: TypeAlias = Literal["any", "all"]
 _THIS, _NIL, _SELF = This(), Nil(), SelfSubject()
 
 
-def parse(source: Source) -> tuple[SchemaNode, Tokens, list[SchemaProblem]]:
-    """Read a text. Where problems are returned the node lacks what could not be read."""
-    tokens = scan(source)
-    builder = _Builder(tokens)
-    recovery = _Recovery(tokens, builder.problems)
-    node = drive(TABLES, tokens.kinds, makers(TABLES, builder), recovery)
-    problems = sorted(builder.problems, key=lambda problem: (problem.position.line, problem.position.column))
-    return node if isinstance(node, SchemaNode) else SchemaNode(()), tokens, problems
+def parse(tokens: Tokens, problems: Problems) -> SchemaNode:
+    """Read a text. Where problems are noted the node lacks what could not be read."""
+    builder = _Builder(tokens, problems)
+    node = drive(TABLES, tokens.kinds, makers(TABLES, builder), _Recovery(tokens, problems))
+    return node if isinstance(node, SchemaNode) else SchemaNode(())
 
 
 class _Builder:
     """One method a rule, each given the rule's values: token indices, and what other methods made."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, problems: Problems) -> None:
         self._tokens = tokens
         self._texts = tokens.texts
         self._position = tokens.position
-        self.problems: list[SchemaProblem] = []
-
-    def _refuse(self, code: str, message: str, position: Position, fix: Fix | None = None) -> None:
-        if len(self.problems) < PROBLEMS_MAX:
-            self.problems.append(self._tokens.source.problem(ProblemKind.PARSE, code, message, position, fix=fix))
+        self._problems = problems
 
     def schema(self, items: list[Item]) -> SchemaNode:
         return SchemaNode(tuple(items))
@@ -170,12 +163,9 @@ class _Builder:
         start = self._position(first - 2)
         at = Position(start.line, start.column, position.end_line, position.end_column)
         fixed = f"{caveat} and expiration"
-        self._refuse(
-            "expiration-before-caveat",
-            f"a caveat comes before the expiration: write `with {fixed}`",
-            at,
-            Fix(f"write `{fixed}`", at, fixed),
-        )
+        message = f"a caveat comes before the expiration: write `with {fixed}`"
+        fix = Fix(f"write `{fixed}`", at, fixed)
+        self._problems.parse("expiration-before-caveat", message, at, fix=fix)
         return caveat, True
 
     def permission(self, values: list[Any]) -> Relation:
@@ -237,9 +227,8 @@ class _Builder:
             start, end = walked.position, self._position(last)
             at = Position(start.line, start.column, end.line, end.column)
             if walked.tupleset:
-                self._refuse(
-                    "nested-arrow", "an arrow cannot follow another: give the first a permission of its own", at
-                )
+                message = "an arrow cannot follow another: give the first a permission of its own"
+                self._problems.parse("nested-arrow", message, at)
             return TupleToUserset("", "", quantifier, function_style, at)
         position = self._position(walked, last)
         return TupleToUserset(self._texts[walked], self._texts[right], quantifier, function_style, position)
@@ -248,7 +237,7 @@ class _Builder:
 class _Recovery:
     """Says what does not fit, and goes on at the next statement of a body, or at the next item."""
 
-    def __init__(self, tokens: Tokens, problems: list[SchemaProblem]) -> None:
+    def __init__(self, tokens: Tokens, problems: Problems) -> None:
         self._tokens = tokens
         self._problems = problems
 
@@ -259,7 +248,7 @@ class _Recovery:
         names = accepts(TABLES, stack.states, NAME)
         unended = _is_unended(stack.states)
         self._report(stack.states, index, names=names)
-        if kind == FINISH or len(self._problems) >= PROBLEMS_MAX:
+        if kind == FINISH or self._problems.full:
             return -1
         brace = self._open_brace(stack)
         if brace is not None:
@@ -320,8 +309,7 @@ class _Recovery:
             elif word:
                 message += f"; did you mean `{word}`?"
                 fix = Fix(f"write `{word}`", position, word)
-        if len(self._problems) < PROBLEMS_MAX:
-            self._problems.append(tokens.source.problem(ProblemKind.PARSE, code, message, position, fix=fix))
+        self._problems.parse(code, message, position, fix=fix)
 
     def _found(self, index: int) -> str:
         kind, text = self._tokens.kinds[index], self._tokens.texts[index]

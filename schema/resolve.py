@@ -1,15 +1,16 @@
-"""From nodes to a `Schema`: flags in their place, partials expanded, one thing to a name.
+"""From nodes to a `Schema`: partials expanded, one thing to a name.
 
 What the result means is checked afterwards, in `schema.check`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from schema.errors import ProblemKind, SchemaProblem, Source, hint, quote
-from schema.model import Caveat, CaveatType, Definition, Position, Relation, Schema
+from schema.cel import CheckedCaveat, check_caveat
+from schema.errors import Problems, hint, quote
+from schema.model import Caveat, CaveatType, Definition, Relation, Schema
 from schema.names import definition_name_fault, relation_name_fault
-from schema.syntax import CaveatNode, DefinitionNode, Import, Item, Member, Partial, PartialReference, SchemaNode, Use
-from schema.tokens import FLAGS
+from schema.syntax import CaveatNode, DefinitionNode, Item, Member, Partial, PartialReference
 
 MEMBERS_MAX = 1_000_000
 """Members of a schema with its partials expanded: some lines of partials can name each other into billions."""
@@ -31,26 +32,9 @@ CAVEAT_TYPES: Mapping[str, int] = {
 """The types of caveat parameters, with the number of type arguments that each takes."""
 
 
-class Problems:
-    """Problems found in one text, with the names that each concerns."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.found: list[SchemaProblem] = []
-
-    def parse(self, code: str, message: str, position: Position, **names: str) -> None:
-        """Something the text cannot say."""
-        self.found.append(self._source.problem(ProblemKind.PARSE, code, message, position, names))
-
-    def type(self, code: str, message: str, position: Position, **names: str) -> None:
-        """Something that means nothing."""
-        self.found.append(self._source.problem(ProblemKind.TYPE, code, message, position, names))
-
-
-def resolve(node: SchemaNode, problems: Problems) -> Schema:
-    """Put the items of one text together. The text's imports must be resolved before."""
-    _check_flags(node.items, problems)
-    partials = {item.name: item for item in node.items if isinstance(item, Partial)}
+def resolve(items: Sequence[Item], problems: Problems) -> Schema:
+    """Put items together, those of imported files before those of the file that imports them."""
+    partials = {item.name: item for item in items if isinstance(item, Partial)}
     for partial in partials.values():
         _check_partial(partial, partials, problems)
     if problems.found:
@@ -58,7 +42,7 @@ def resolve(node: SchemaNode, problems: Problems) -> Schema:
     expansion = _Expansion(partials, problems)
     definitions: dict[str, Definition] = {}
     caveats: dict[str, Caveat] = {}
-    for item in node.items:
+    for item in items:
         if not isinstance(item, DefinitionNode | CaveatNode):
             continue
         if item.name in definitions or item.name in caveats or item.name in partials:
@@ -78,24 +62,6 @@ def _taken(name: str, definitions: Mapping[str, Definition], caveats: Mapping[st
     if name in definitions:
         return "a definition"
     return "a caveat" if name in caveats else "a partial"
-
-
-def _check_flags(items: Sequence[Item], problems: Problems) -> None:
-    begun = False
-    for item in items:
-        if isinstance(item, DefinitionNode | CaveatNode):
-            begun = True
-        elif isinstance(item, Use):
-            if item.flag not in FLAGS:
-                known = ", ".join(f"`{flag}`" for flag in FLAGS)
-                message = f"unknown flag {quote(item.flag)}{hint(item.flag, FLAGS)}; there are {known}"
-                problems.parse("unknown-flag", message, item.position)
-            if begun:
-                message = "`use` must come before the first definition and caveat"
-                problems.parse("misplaced-use", message, item.position)
-        elif isinstance(item, Import):
-            message = "imports are not allowed in this context: compile the files into one schema first"
-            problems.parse("import-not-allowed", message, item.position)
 
 
 def _check_partial(partial: Partial, partials: Mapping[str, Partial], problems: Problems) -> None:
@@ -152,34 +118,69 @@ class _Expansion:
 def _definition(node: DefinitionNode, expansion: _Expansion, problems: Problems) -> Definition:
     fault = definition_name_fault(node.name)
     if fault:
-        problems.parse("invalid-name", fault, node.position, definition_name=node.name)
+        problems.parse("invalid-name", fault, node.position, {"definition_name": node.name})
     relations: dict[str, Relation] = {}
     for member in expansion.members(node.members):
         kind = "permission" if member.is_permission else "relation"
         names = {"definition_name": node.name, f"{kind}_name": member.name}
         fault = relation_name_fault(member.name, kind)
         if fault:
-            problems.parse("invalid-name", fault, member.position, **names)
+            problems.parse("invalid-name", fault, member.position, names)
         if member.name in relations:
             other = "permission" if relations[member.name].is_permission else "relation"
             message = f"{quote(member.name)} is already a {other} of `{node.name}`"
-            problems.parse("duplicate-member", message, member.position, **names)
+            problems.parse("duplicate-member", message, member.position, names)
         relations[member.name] = member
     return Definition(node.name, relations, node.comment, node.position)
 
 
 def _caveat(node: CaveatNode, problems: Problems) -> Caveat:
     parameters: dict[str, CaveatType] = {}
+    faulty = False
     for parameter in node.parameters:
         names = {"caveat_name": node.name, "parameter_name": parameter.name}
         if parameter.name in parameters:
             message = f"{quote(parameter.name)} is already a parameter of caveat `{node.name}`"
-            problems.parse("duplicate-parameter", message, parameter.position, **names)
+            problems.parse("duplicate-parameter", message, parameter.position, names)
+            faulty = True
         fault = _type_fault(parameter.type)
         if fault:
-            problems.parse("invalid-parameter-type", fault, parameter.position, **names)
+            problems.parse("invalid-parameter-type", fault, parameter.position, names)
+            faulty = True
+            continue
         parameters[parameter.name] = _without_idle_arguments(parameter.type)
-    return Caveat(node.name, parameters, node.expression, node.comment, node.position)
+    caveat = Caveat(node.name, parameters, node.expression, node.comment, node.position)
+    return caveat if faulty else _with_expression(caveat, node, problems)
+
+
+def _with_expression(caveat: Caveat, node: CaveatNode, problems: Problems) -> Caveat:
+    """The caveat with its expression compiled, unless it cannot be."""
+    if problems.full:
+        return caveat
+    checked = check_caveat(caveat)
+    if isinstance(checked, CheckedCaveat):
+        bytes_max, elements_max = checked.limits
+        return replace(caveat, checked=checked.serialized, bytes_max=bytes_max, elements_max=elements_max)
+    places = {parameter.name: parameter.position for parameter in node.parameters}
+    for fault in checked:
+        names = {"caveat_name": caveat.name}
+        position = node.expression_position
+        if fault.parameter:
+            names["parameter_name"] = fault.parameter
+            position = places[fault.parameter]
+        elif fault.line:
+            source = problems.source_of(position)
+            lines = caveat.expression.split("\n")
+            skipped = sum(len(line) + 1 for line in lines[: fault.line - 1])
+            start = source.offset(position.line, position.column) + min(
+                skipped + fault.column - 1, len(caveat.expression)
+            )
+            position = source.position(start, start + 1)
+        if fault.code == "unused-parameter":
+            problems.type(fault.code, fault.message, position, names)
+        else:
+            problems.parse(fault.code, f"caveat {quote(caveat.name)}: {fault.message}", position, names)
+    return caveat
 
 
 def _type_fault(type_: CaveatType) -> str | None:
