@@ -15,21 +15,6 @@ class Graph(Protocol):
         ...
 
 
-class LoadedGraph:
-    """Answers from what was fetched for it, and from nothing else."""
-
-    def __init__(self) -> None:
-        self._answers: dict[Read, Sequence[Found]] = {}
-
-    def put(self, read: Read, found: Sequence[Found]) -> None:
-        """Keep a fetched answer."""
-        self._answers[read] = found
-
-    def get(self, read: Read) -> Sequence[Found] | None:
-        """See `Graph`."""
-        return self._answers.get(read)
-
-
 class WithContextual:
     """A graph as if the request's contextual relationships had been written to it.
 

@@ -1,10 +1,97 @@
-"""The graph on demand: what an evaluation needs is fetched, one round trip a level for all requests together."""
+"""The graph on demand: what an evaluation needs is fetched, one round trip a level for all requests together.
+
+What was fetched is kept in a bounded cache. An entry holds the revision it was read at, and is used only where the
+changelog shows that nothing it rests on was changed since: so it answers every revision from its own to the newest
+applied one, and unrelated writes leave it alone.
+"""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from pdp.changes import ChangeWindow, dependency
+from pdp.follow import Follower
 from pdp.relationships import Revision
 from pdp.stores.protocol import Found, Read, RelationshipStore
+
+
+class _Entry(NamedTuple):
+    read_at: Revision
+    found: Sequence[Found]
+
+
+class ReadCache:
+    """Answers of reads, the least recently used forgotten first.
+
+    Bounded by what the entries hold: ``found_max`` relationships, an entry counting one more.
+    """
+
+    def __init__(self, window: ChangeWindow, found_max: int = 500_000) -> None:
+        self._window = window
+        self._found_max = found_max
+        self._entries: OrderedDict[Read, _Entry] = OrderedDict()
+        self._found = 0
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, read: Read, at: Revision) -> Sequence[Found] | None:
+        """The answer at a revision that was applied."""
+        entry = self._entries.get(read)
+        if entry is None:
+            self.misses += 1
+            return None
+        if not self._window.unchanged((dependency(read),), entry.read_at):
+            self._forget(read)
+            self.misses += 1
+            return None
+        if entry.read_at > at:
+            self.misses += 1
+            return None
+        self._entries.move_to_end(read)
+        self.hits += 1
+        return entry.found
+
+    def put(self, read: Read, at: Revision, found: Sequence[Found]) -> None:
+        """Keep an answer, if it is still true."""
+        if len(found) >= self._found_max or not self._window.unchanged((dependency(read),), at):
+            return
+        self._forget(read)
+        self._entries[read] = _Entry(at, found)
+        self._found += len(found) + 1
+        while self._found > self._found_max:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, read: Read) -> None:
+        entry = self._entries.pop(read, None)
+        if entry is not None:
+            self._found -= len(entry.found) + 1
+
+    def __len__(self) -> int:
+        """How many reads are kept."""
+        return len(self._entries)
+
+
+class OnDemandGraph:
+    """See `pdp.graph.Graph`: what the request fetched, and what the cache knows, at one revision."""
+
+    def __init__(self, cache: ReadCache, revision: Revision) -> None:
+        self._cache = cache
+        self._revision = revision
+        self._loaded: dict[Read, Sequence[Found]] = {}
+
+    def get(self, read: Read) -> Sequence[Found] | None:
+        """See `pdp.graph.Graph`."""
+        found = self._loaded.get(read)
+        if found is None:
+            found = self._cache.get(read, self._revision)
+            if found is not None:
+                self._loaded[read] = found
+        return found
+
+    def put(self, read: Read, found: Sequence[Found]) -> None:
+        """Keep a fetched answer for this request."""
+        self._loaded[read] = found
 
 
 class Fetcher:
@@ -15,13 +102,24 @@ class Fetcher:
 
     def __init__(self, store: RelationshipStore) -> None:
         self._store = store
+        self._window = ChangeWindow()
+        self.cache = ReadCache(self._window)
         self._gathering: dict[Revision, asyncio.Task[dict[Read, Sequence[Found]]]] = {}
         self._wanted: dict[Revision, dict[Read, None]] = {}
         self._under_way: dict[tuple[Revision, Read], asyncio.Task[dict[Read, Sequence[Found]]]] = {}
         self.round_trips = 0
 
-    async def fetch(self, at: Revision, reads: Iterable[Read]) -> dict[Read, Sequence[Found]]:
-        """Answers for the reads, from the snapshot at that revision."""
+    def start(self, follower: Follower) -> None:
+        """Follow what changes, from what is applied on."""
+        self._window.since = follower.applied
+        follower.listen(self._window.apply)
+
+    def graph(self, revision: Revision) -> OnDemandGraph:
+        """A graph at a revision, for one request."""
+        return OnDemandGraph(self.cache, revision)
+
+    async def load(self, graph: OnDemandGraph, at: Revision, reads: Iterable[Read]) -> None:
+        """Fetch the reads into a graph of that revision, in one round trip."""
         waiting: dict[Read, asyncio.Task[dict[Read, Sequence[Found]]]] = {}
         for read in reads:
             task = self._under_way.get((at, read))
@@ -35,14 +133,18 @@ class Fetcher:
             waiting[read] = task
         for task in dict.fromkeys(waiting.values()):
             await asyncio.shield(task)
-        return {read: task.result()[read] for read, task in waiting.items()}
+        for read, task in waiting.items():
+            graph.put(read, task.result()[read])
 
     async def _run(self, at: Revision) -> dict[Read, Sequence[Found]]:
         del self._gathering[at]
         reads = list(self._wanted.pop(at))
         self.round_trips += 1
         try:
-            return dict(zip(reads, await self._store.fetch(at, reads), strict=True))
+            answers = dict(zip(reads, await self._store.fetch(at, reads), strict=True))
         finally:
             for read in reads:
                 del self._under_way[at, read]
+        for read, found in answers.items():
+            self.cache.put(read, at, found)
+        return answers

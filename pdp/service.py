@@ -19,7 +19,7 @@ from pdp.consistency import (
 from pdp.errors import DeadlineExceeded, PdpError, RevisionInFuture, SchemaChanged, SchemaMissing
 from pdp.evaluate import Answer, Evaluation, Permissionship
 from pdp.follow import Follower, SchemaVersion
-from pdp.graph import Graph, LoadedGraph, WithContextual
+from pdp.graph import Graph, WithContextual
 from pdp.judge import judge_with
 from pdp.names import check_goal
 from pdp.ondemand import Fetcher
@@ -87,7 +87,7 @@ class StoreService:
         self.store = store
         self.follower = Follower(store)
         self.keeper = ReplicaKeeper(store, self.follower, replica_settings)
-        self._fetcher = Fetcher(store)
+        self.fetcher = Fetcher(store)
         self._settings = settings
         self._clock_offset = 0
         self._clock: asyncio.Task[None] | None = None
@@ -96,6 +96,7 @@ class StoreService:
         """Learn where the store and its clock stand."""
         await self._set_clock()
         await self.follower.start()
+        self.fetcher.start(self.follower)
         self.keeper.start()
         self._clock = asyncio.create_task(self._keep_clock(), name=f"clock {self.store.name}")
 
@@ -190,15 +191,14 @@ class StoreService:
 
     async def _drive(self, evaluation: Evaluation, revision: Revision, contextual: Sequence[Relationship]) -> None:
         """Fetch what the evaluation needs until it has decided. The only place in a check that waits."""
-        loaded = LoadedGraph()
+        loaded = self.fetcher.graph(revision)
         graph: Graph = self.keeper.graph(revision) or loaded
         if contextual:
             graph = WithContextual(graph, contextual)
         deadline = time.monotonic() + self._settings.deadline.total_seconds()
         while not evaluation.run(graph, self._settings.steps_a_turn):
             if evaluation.needs:
-                for read, found in (await self._fetcher.fetch(revision, evaluation.needs)).items():
-                    loaded.put(read, found)
+                await self.fetcher.load(loaded, revision, evaluation.needs)
             else:
                 await asyncio.sleep(0)
             if time.monotonic() > deadline:
