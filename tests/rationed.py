@@ -19,10 +19,17 @@ ROUNDS_MAX = 100_000
 
 
 class RationedGraph:
-    """Relationships by read; a read is loaded from the start with probability ``loaded``."""
+    """Relationships by read; a read is loaded from the start with probability ``loaded``.
+
+    A fetch brings each read that it is asked for with probability ``share``, where that is left to luck all or few.
+    """
 
     def __init__(
-        self, relationships: Iterable[Relationship], luck: Random | None = None, loaded: float = 0.0
+        self,
+        relationships: Iterable[Relationship],
+        luck: Random | None = None,
+        loaded: float = 0.0,
+        share: float | None = None,
     ) -> None:
         self._subjects: dict[tuple[ObjectRef, str, str, str], list[Found]] = {}
         self._resources: dict[tuple[SubjectRef, str, str], list[Found]] = {}
@@ -34,6 +41,7 @@ class RationedGraph:
             self._resources.setdefault(backward, []).append(Found(each.resource_id, *traits))
         self._luck = luck or Random(0)
         self._loaded = loaded
+        self._share = share
         self._known: dict[Read, bool] = {}
         self.fetches = 0
 
@@ -53,7 +61,7 @@ class RationedGraph:
         assert wanted, "an evaluation that is not done and needs nothing would never end"
         assert not any(self._known.get(read) for read in wanted), "asked again for what is loaded"
         self.fetches += 1
-        share = self._luck.choice((0.3, 1.0))
+        share = self._luck.choice((0.3, 1.0)) if self._share is None else self._share
         for read in wanted:
             self._known[read] = self._luck.random() < share
         self._known[self._luck.choice(wanted)] = True
