@@ -1,0 +1,1 @@
+"""OAuth clients: what is registered of them, and how they prove who they are."""

@@ -1,0 +1,1 @@
+"""Signing keys: their states, their secrecy at rest, and the ring that signs and verifies."""

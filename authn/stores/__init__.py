@@ -1,0 +1,1 @@
+"""Where ``authn`` keeps things: SQLite or PostgreSQL behind one small Protocol."""

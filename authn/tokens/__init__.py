@@ -1,0 +1,1 @@
+"""Tokens: issued, renewed, exchanged, looked into and taken back."""
