@@ -247,6 +247,9 @@ STATUSES: Mapping[type[Exception], Row] = {
     pdp.DeadlineExceeded: _plain(Code.DEADLINE_EXCEEDED),
     pdp.NegationCycle: _plain(Code.FAILED_PRECONDITION, "NEGATION_CYCLE"),
     pdp.CaveatEvaluationFailed: _plain(Code.INVALID_ARGUMENT, "CAVEAT_EVALUATION_ERROR", caveat_name="caveat"),
+    pdp.CaveatParameterInvalid: _plain(
+        Code.INVALID_ARGUMENT, "CAVEAT_PARAMETER_TYPE_ERROR", caveat_name="caveat", parameter_name="parameter"
+    ),
     pdp.WildcardNotAllowed: _plain(Code.INVALID_ARGUMENT, "WILDCARD_NOT_ALLOWED", field="field"),
 }
 

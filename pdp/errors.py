@@ -155,6 +155,18 @@ class CaveatEvaluationFailed(PdpError):
         self.reason = reason
 
 
+class CaveatParameterInvalid(CaveatEvaluationFailed):
+    """A context has a value of the wrong type for a parameter of a caveat, or one for a parameter there is not."""
+
+    def __init__(self, caveat: str, parameter: str, reason: str) -> None:
+        PdpError.__init__(
+            self, f"cannot use the context for caveat `{caveat}`: parameter `{parameter[:64]}`: {reason}"
+        )
+        self.caveat = caveat
+        self.parameter = parameter
+        self.reason = reason
+
+
 class WildcardNotAllowed(PdpError):
     """A question about ``type:*`` as if it were one subject; ``field`` is where it was asked."""
 

@@ -147,7 +147,8 @@ class Caveat:
     """A named CEL condition over typed parameters; ``expression`` is its source text, checked to be ``bool``.
 
     ``checked`` is the compiled expression as `schema.cel` serializes it. A context's texts may have ``bytes_max``
-    bytes in all and its lists and maps ``elements_max`` elements: more could take too long to evaluate.
+    bytes in all and its lists and maps ``elements_max`` elements, and no text may repeat a part more than
+    ``repeats_max`` times as a regular expression: more could take too long to evaluate.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Caveat:
     checked: bytes = field(default=b"", compare=False, repr=False)
     bytes_max: int = field(default=0, compare=False, repr=False)
     elements_max: int = field(default=0, compare=False, repr=False)
+    repeats_max: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from schema.cel import CheckedCaveat, check_caveat
 from schema.errors import Problems, hint, quote
-from schema.model import Caveat, CaveatType, Definition, Relation, Schema
+from schema.model import NOWHERE, Caveat, CaveatType, Definition, Relation, Schema
 from schema.names import definition_name_fault, relation_name_fault
 from schema.syntax import CaveatNode, DefinitionNode, Item, Member, Partial, PartialReference
 
+EXPRESSIONS_CHARS_MAX = 500_000
+"""The expressions of a schema's caveats together: checking them takes some seconds a megabyte."""
 MEMBERS_MAX = 1_000_000
 """Members of a schema with its partials expanded: some lines of partials can name each other into billions."""
 
@@ -38,6 +40,10 @@ def resolve(items: Sequence[Item], problems: Problems) -> Schema:
     for partial in partials.values():
         _check_partial(partial, partials, problems)
     if problems.found:
+        return Schema({})
+    if sum(len(item.expression) for item in items if isinstance(item, CaveatNode)) > EXPRESSIONS_CHARS_MAX:
+        message = f"the expressions of caveats are longer than {EXPRESSIONS_CHARS_MAX} characters together"
+        problems.parse("expressions-too-long", message, NOWHERE)
         return Schema({})
     expansion = _Expansion(partials, problems)
     definitions: dict[str, Definition] = {}
@@ -159,8 +165,14 @@ def _with_expression(caveat: Caveat, node: CaveatNode, problems: Problems) -> Ca
         return caveat
     checked = check_caveat(caveat)
     if isinstance(checked, CheckedCaveat):
-        bytes_max, elements_max = checked.limits
-        return replace(caveat, checked=checked.serialized, bytes_max=bytes_max, elements_max=elements_max)
+        limits = checked.limits
+        return replace(
+            caveat,
+            checked=checked.serialized,
+            bytes_max=limits.bytes,
+            elements_max=limits.elements,
+            repeats_max=limits.repeats,
+        )
     places = {parameter.name: parameter.position for parameter in node.parameters}
     for fault in checked:
         names = {"caveat_name": caveat.name}
