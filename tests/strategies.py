@@ -57,6 +57,7 @@ Verdicts: TypeAlias = Mapping[Leaf, Verdict]
 LEAVES: tuple[Leaf, ...] = tuple((name, context) for name, contexts in CONTEXTS.items() for context in contexts)
 
 _Candidate: TypeAlias = tuple[str, str, bool]
+_TRAITS = (("", False), ("", False), ("quota", False), ("office", False), ("", True), ("quota", True))
 
 
 _PROFILE = settings()
@@ -81,6 +82,7 @@ def schemas(
     types: Sequence[str] = (),
     imported: bool = False,
     caveats: bool = True,
+    expiration: bool = True,
     negation: bool = True,
 ) -> Schema:
     """Well-typed schemas of one to four definitions, or of those named.
@@ -102,10 +104,11 @@ def schemas(
         *((type_, "", True) for type_ in types),
         *((type_, name, False) for type_ in types for name in (*relations[type_], *permissions[type_])),
     ]
+    traits = [
+        (caveat, expires) for caveat, expires in _TRAITS if (caveats or not caveat) and (expiration or not expires)
+    ]
     allowed = {
-        (type_, relation): _allowed(draw, candidates, caveats=caveats)
-        for type_ in types
-        for relation in relations[type_]
+        (type_, relation): _allowed(draw, candidates, traits) for type_ in types for relation in relations[type_]
     }
     if not imported:
         _close_to_wildcards(allowed)
@@ -133,13 +136,12 @@ def schemas(
     return Schema(definitions, CAVEATS if caveats else {})
 
 
-def _allowed(draw: st.DrawFn, candidates: Sequence[_Candidate], *, caveats: bool) -> tuple[AllowedSubject, ...]:
-    traits = st.sampled_from(
-        (("", False), ("", False), ("quota", False), ("office", False), ("", True), ("quota", True))
-        if caveats
-        else (("", False), ("", False), ("", True))
+def _allowed(
+    draw: st.DrawFn, candidates: Sequence[_Candidate], traits: Sequence[tuple[str, bool]]
+) -> tuple[AllowedSubject, ...]:
+    entries = draw(
+        st.lists(st.tuples(st.sampled_from(candidates), st.sampled_from(traits)), min_size=1, max_size=3, unique=True)
     )
-    entries = draw(st.lists(st.tuples(st.sampled_from(candidates), traits), min_size=1, max_size=3, unique=True))
     return tuple(
         AllowedSubject(type_, relation, wildcard, caveat, expiration)
         for (type_, relation, wildcard), (caveat, expiration) in entries
