@@ -165,24 +165,6 @@ def test_ten_thousand_folders_in_a_row(permission: str, closed: bool) -> None:
             assert verdict == expected
 
 
-def test_work_grows_with_depth_and_not_faster() -> None:
-    """Ten times the levels take some ten times the time."""
-
-    def seconds(levels: int) -> float:
-        stored = [below(level, level + 1) for level in range(levels)] + [viewer(levels, ANN)]
-        graph, program = RationedGraph(stored, loaded=1.0), compile_program(FOLDERS)
-        best = float("inf")
-        for _ in range(3):
-            started = time.perf_counter()
-            question = [(ObjectRef("folder", "0"), "strict")]
-            ((verdict, _),) = ask(program, graph, ANN, question, instant=NOW, judge=never_judged)
-            best = min(best, time.perf_counter() - started)
-            assert verdict == HAS
-        return best
-
-    assert seconds(20_000) < 30 * seconds(2_000)
-
-
 def test_a_tree_of_groups() -> None:
     """A thousand leaves at the end of a thousand levels, each level with a branch that ends at once."""
     depth, leaves = 1_000, 1_000
