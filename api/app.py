@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from api.access import AccessLog, HttpMetrics
 from api.auth import Authenticator, Caller, Unauthenticated
-from api.http import DEFAULT_STORE, V1Door, endpoint
+from api.http import DEFAULT_STORE, Endpoint, V1Door
 from api.methods import METHODS
 from api.openapi import v1_paths
 from api.settings import Settings, key_encryption_keys
@@ -62,12 +62,21 @@ class Service:
             await self.pdp.close()
 
 
+async def migrate_databases(settings: Settings) -> None:
+    """Bring the database up to date, and nothing else."""
+    datastore = await connect(settings.database_url)
+    try:
+        await datastore.migrate()
+    finally:
+        await datastore.close()
+
+
 def http_app(service: Service) -> ASGIApp:
     """The HTTP application: documented routes, the v1 API, health, metrics and the OpenAPI document."""
     app = FastAPI(title="Tessera", version=VERSION, summary="Who is calling, and may they do this.")
     door = V1Door(service.pdp, service.authenticator)
     for method in METHODS:
-        app.router.routes.append(Route(method.path, endpoint(method, door)))
+        app.router.routes.append(Route(method.path, Endpoint(method, door)))
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:

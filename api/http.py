@@ -4,7 +4,7 @@ Order of what is looked at: path and method, size of the body, JSON, credential,
 method itself. Unary errors are a ``google.rpc.Status``; a stream's error stands in ``{"error": …}``.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,10 +175,15 @@ async def send_answer(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def endpoint(method: Unary | Streaming, door: V1Door) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+class Endpoint:
     """The ASGI application of one method's path."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, method: Unary | Streaming, door: V1Door) -> None:
+        self._method = method
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         headers = decode_headers(scope["headers"])
         if scope["method"] != "POST":
             answer = error_answer(ApiError(Status(Code.UNIMPLEMENTED, "Method Not Allowed")))
@@ -190,8 +195,6 @@ def endpoint(method: Unary | Streaming, door: V1Door) -> Callable[[Scope, Receiv
             except ConnectionError:
                 return
             else:
-                answer = await door.answer(method, Request(headers, body))
+                answer = await self._door.answer(self._method, Request(headers, body))
         scope.setdefault("state", {}).update(answer.facts)
         await send_answer(send, answer)
-
-    return app

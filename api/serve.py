@@ -49,6 +49,7 @@ async def _serve(settings: Settings, *, migrate: bool) -> None:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
             date_header=True,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

@@ -67,6 +67,24 @@ def serve(
         fail(str(error))
 
 
+@app.command()
+def migrate(
+    database_url: Annotated[str | None, typer.Option(help="`sqlite:///…` or `postgresql://…`.")] = None,
+) -> None:
+    """Bring the database up to date."""
+    import asyncio
+
+    from api.app import migrate_databases
+    from pdp.errors import StoreUnavailable
+
+    settings = settings_from({"TESSERA_DATABASE_URL": database_url})
+    try:
+        asyncio.run(migrate_databases(settings))
+    except StoreUnavailable as error:
+        fail(str(error))
+    print("the database is up to date")
+
+
 def run() -> None:
     """Entry point."""
     app()
