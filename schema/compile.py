@@ -18,12 +18,27 @@ def compile_schema(text: str, file: str = "") -> Schema:
     Raises:
         SchemaError: the text is no valid schema; it carries every problem found.
     """
-    if len(text) > TEXT_BYTES_MAX or len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
-        message = f"the schema is larger than {TEXT_BYTES_MAX} bytes"
-        raise SchemaError([SchemaProblem(ProblemKind.PARSE, "too-large", message, file=file)])
+    _check_size(text, file)
     source = Source(text, file)
     problems = Problems(source)
     return _compile(read_text(source, problems), problems)
+
+
+def read_schema(text: str) -> Schema:
+    """Read and resolve a schema without checking what it means: good enough to be compared, not to be used.
+
+    Raises:
+        SchemaError: the text cannot be read.
+    """
+    _check_size(text, "")
+    source = Source(text)
+    problems = Problems(source)
+    items = read_text(source, problems)
+    problems.raise_any()
+    schema = resolve(items, problems)
+    problems.found = [problem for problem in problems.found if problem.kind is ProblemKind.PARSE]
+    problems.raise_any()
+    return schema
 
 
 def compile_files(path: str, read: Callable[[str], str]) -> Schema:
@@ -40,6 +55,12 @@ def compile_files(path: str, read: Callable[[str], str]) -> Schema:
     reader = FileReader(read)
     items = reader.run(path)
     return _compile(items, reader.problems)
+
+
+def _check_size(text: str, file: str) -> None:
+    if len(text) > TEXT_BYTES_MAX or len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
+        message = f"the schema is larger than {TEXT_BYTES_MAX} bytes"
+        raise SchemaError([SchemaProblem(ProblemKind.PARSE, "too-large", message, file=file)])
 
 
 def _compile(items: Sequence[Item], problems: Problems) -> Schema:

@@ -39,7 +39,7 @@ _MARK_KINDS: Mapping[str, str] = {
     ";": END,
     **{mark: kind for mark, kind in TABLES.literals.items() if not mark.isalpha()},
 }
-_ENDED_BY_NEWLINE = frozenset(
+ENDED_BY_NEWLINE = frozenset(
     {NAME, FLAG, "RBRACE", "RPAR", "STAR", "TYPECHECKING"}
     | {_KEYWORDS[word] for word in (*RESERVED, "use", "any", "all", *(w for words in FLAGS.values() for w in words))}
 )
@@ -126,7 +126,7 @@ class _Scan:
             if group == _WORD:
                 kind = keywords.get(token, NAME)
             elif group == _NEWLINE:
-                if previous not in _ENDED_BY_NEWLINE:
+                if previous not in ENDED_BY_NEWLINE:
                     continue
                 kind = END
             elif group == _COMMENT:
@@ -205,30 +205,34 @@ class _Scan:
         return at
 
     def _expression(self, start: int) -> int:
-        """A caveat's body: everything up to the brace that closes it, without the blanks around it."""
+        """A caveat's body: everything up to the brace that closes it, without the blanks and comments around it."""
+        comments = self.tokens.comments
         depth, at = 1, start
         first = last = -1
+        behind: list[tuple[int, str]] = []
         while True:
             found = _SCANNER.match(self.text, at)
             if found is None:
-                if first >= 0:
-                    self.tokens.add(CEL, self.text[first:last], first)
-                return self._unreadable(at)
-            group, at = found.lastindex or 0, found.end()
-            if group == _FINISH:
                 break
+            group, at = found.lastindex or _FINISH, found.end()
             if group == _MARK:
-                mark = found.group(group)
-                depth += (mark == "{") - (mark == "}")
-                if not depth:
-                    at -= 1
-                    break
-            if group not in (_NEWLINE, _COMMENT):
-                first = found.start(group) if first < 0 else first
-                last = at
+                depth += (found[group] == "{") - (found[group] == "}")
+            if group == _FINISH or not depth:
+                break
+            if group == _COMMENT:
+                behind.append((found.start(group), found[group]))
+            elif group != _NEWLINE:
+                if first < 0:
+                    first = found.start(group)
+                    comments[len(self.tokens.kinds)] = behind
+                behind, last = [], at
         if first >= 0:
             self.tokens.add(CEL, self.text[first:last], first)
-        return at
+        if behind:
+            comments[len(self.tokens.kinds)] = behind
+        if found is None:
+            return self._unreadable(at)
+        return at if depth else at - 1
 
     def _unreadable(self, at: int) -> int:
         """Something that is no token, or a string or comment without an end; returns where to go on."""
