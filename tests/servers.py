@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -262,8 +263,8 @@ class Postgres(_Server):
             finally:
                 await connection.close()
 
-        with asyncio.Runner() as runner:
-            runner.run(run())
+        with ThreadPoolExecutor(1) as aside:  # a loop of its own, whether or not one runs here
+            aside.submit(lambda: asyncio.run(run())).result()
 
 
 def _listens(port: int) -> bool:
