@@ -15,14 +15,21 @@ from api.access import AccessLog, HttpMetrics
 from api.auth import Authenticator, Caller, Unauthenticated
 from api.http import DEFAULT_STORE, Endpoint, V1Door
 from api.methods import METHODS
+from api.oauth import routes as oauth_routes
 from api.openapi import v1_paths
 from api.settings import Settings, key_encryption_keys
 from api.statuses import Code, Status
+from authn.errors import AuthnError, InvalidToken
+from authn.service import Authn
+from authn.settings import AuthnSettings
+from authn.stores.connect import AuthnStore
+from authn.stores.connect import connect as connect_identities
 from pdp.errors import PdpError
 from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckSettings, Pdp
 from pdp.stores.connect import connect
 from pdp.stores.protocol import Datastore
+from pdp.zookies import encode
 
 VERSION = "0.1.0"
 
@@ -34,47 +41,73 @@ class Service:
         self.settings = settings
         self.registry = CollectorRegistry()
         self.datastore: Datastore
+        self.identities: AuthnStore
         self.pdp: Pdp
+        self.authn: Authn
         self.authenticator: Authenticator
 
     async def start(self, *, migrate: bool = False) -> None:
-        """Open the databases; make them ours where they are empty.
+        """Open the databases; make them ours where they are empty. Prints the first admin client, once.
 
         Raises:
             BadSetting: a setting cannot be used with what is there.
+            StoreUnavailable: the database cannot be reached.
         """
         settings = self.settings
-        key_encryption_keys(settings)
+        keys = key_encryption_keys(settings)
         self.datastore = await connect(settings.database_url)
-        if migrate or await self.datastore.is_empty():
-            await self.datastore.migrate()
+        self.identities = await connect_identities(settings.database_url)
+        for store in (self.datastore, self.identities):
+            if migrate or await store.is_empty():
+                await store.migrate()
         await self.datastore.create(DEFAULT_STORE)
         self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
-        await self.pdp.store(DEFAULT_STORE)
+        default = await self.pdp.store(DEFAULT_STORE)
+        self.authn = Authn(
+            AuthnSettings(issuer=settings.issuer, key_encryption_keys=keys, processes=settings.workers),
+            self.identities,
+            zookie=lambda: encode(default.store, default.follower.applied),
+        )
+        admin = await self.authn.start()
+        if admin is not None:
+            print(f"admin client_id={admin[0]} client_secret={admin[1]}", flush=True)  # noqa: T201 - meant to be seen
         self.authenticator = Authenticator(settings.preshared_keys, self._verify_token)
 
     def _verify_token(self, token: str) -> Caller:
-        raise Unauthenticated("the token is not good")
+        try:
+            caller = self.authn.verify_bearer(token)
+        except InvalidToken as error:
+            raise Unauthenticated(f"the access token is not valid: {error}") from error
+        return Caller(caller.subject, caller.scopes)
 
     async def stop(self) -> None:
         """Finish and let go of everything."""
+        if hasattr(self, "authn"):
+            await self.authn.stop()
         if hasattr(self, "pdp"):
             await self.pdp.close()
+        elif hasattr(self, "datastore"):
+            await self.datastore.close()
+        if hasattr(self, "identities"):
+            await self.identities.close()
 
 
 async def migrate_databases(settings: Settings) -> None:
     """Bring the database up to date, and nothing else."""
-    datastore = await connect(settings.database_url)
+    datastore, identities = await connect(settings.database_url), await connect_identities(settings.database_url)
     try:
         await datastore.migrate()
+        await identities.migrate()
     finally:
         await datastore.close()
+        await identities.close()
 
 
 def http_app(service: Service) -> ASGIApp:
     """The HTTP application: documented routes, the v1 API, health, metrics and the OpenAPI document."""
     app = FastAPI(title="Tessera", version=VERSION, summary="Who is calling, and may they do this.")
     door = V1Door(service.pdp, service.authenticator)
+    app.router.routes.extend(oauth_routes(service.authn))
     for method in METHODS:
         app.router.routes.append(Route(method.path, Endpoint(method, door)))
 
@@ -88,7 +121,8 @@ def http_app(service: Service) -> ASGIApp:
         """Whether it can answer: the database is there."""
         try:
             await service.datastore.ping()
-        except PdpError:
+            await service.identities.ping()
+        except (PdpError, AuthnError):
             return JSONResponse({"status": "NOT_SERVING"}, 503, {"retry-after": "1"})
         return JSONResponse({"status": "SERVING"})
 
