@@ -3,7 +3,8 @@
 No class knows a status code; `api` maps each to one in a single table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from pdp.relationships import Precondition, Relationship
 
@@ -36,12 +37,26 @@ class SchemaChanged(PdpError):
 
 
 class SchemaInUse(PdpError):
-    """A schema change would orphan a stored relationship; ``usage`` is the index of what must be unused."""
+    """A schema change would orphan a stored relationship; ``usage`` is the index of what must be unused.
 
-    def __init__(self, relationship: Relationship, usage: int) -> None:
-        super().__init__(f"the change would orphan relationship `{relationship}`")
+    ``names`` tells what the change would take away: ``operation`` and the names that go with it.
+    """
+
+    def __init__(
+        self, relationship: Relationship, usage: int, why: str = "", names: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        super().__init__(f"{why or 'the change would orphan a relationship'}: `{relationship}`")
         self.relationship = relationship
         self.usage = usage
+        self.names = names
+
+
+class SchemaChangeRefused(PdpError):
+    """A schema change that is refused whether or not anything is stored, such as a caveat's parameter retyped."""
+
+    def __init__(self, why: str, names: Mapping[str, str]) -> None:
+        super().__init__(why)
+        self.names = names
 
 
 class UnknownDefinition(PdpError):

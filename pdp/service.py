@@ -16,7 +16,15 @@ from pdp.consistency import (
     FullyConsistent,
     MinimizeLatency,
 )
-from pdp.errors import DeadlineExceeded, PdpError, RevisionInFuture, SchemaChanged, SchemaMissing
+from pdp.errors import (
+    DeadlineExceeded,
+    PdpError,
+    RevisionInFuture,
+    SchemaChanged,
+    SchemaChangeRefused,
+    SchemaInUse,
+    SchemaMissing,
+)
 from pdp.evaluate import Answer, Evaluation, Permissionship
 from pdp.follow import Follower, SchemaVersion
 from pdp.graph import Graph, WithContextual
@@ -35,9 +43,10 @@ from pdp.relationships import (
 )
 from pdp.replica.compiled import Undecided
 from pdp.replica.keeper import ReplicaKeeper, ReplicaSettings
-from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, WriteRequest, WriteResult
+from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, Usage, WriteRequest, WriteResult
 from pdp.validate import check_filter, check_updates
 from schema.compile import compile_schema
+from schema.safety import check_change
 
 _SCHEMA_RACES_MAX = 16
 _HAS = Answer(Permissionship.HAS_PERMISSION)
@@ -246,11 +255,21 @@ class StoreService:
             SchemaError: the text is no valid schema.
             SchemaChanged: another schema was written meanwhile.
             SchemaInUse: the change would orphan a stored relationship.
+            SchemaChangeRefused: it is never allowed.
         """
-        compile_schema(text)
+        schema = await asyncio.to_thread(compile_schema, text)
         await self.follower.catch_up(await self.follower.head())
         current = await self.follower.schema(self.follower.applied)
-        revision = await self.store.write_schema(text, expected=current.written_at or None)
+        needed = check_change(current.program.schema, schema)
+        for problem in needed.refused:
+            raise SchemaChangeRefused(problem.message, problem.names)
+        usages = [Usage(*(getattr(one, name) for name in Usage._fields)) for one in needed.unused]
+        try:
+            revision = await self.store.write_schema(text, expected=current.written_at or None, must_be_unused=usages)
+        except SchemaInUse as error:
+            one = needed.unused[error.usage]
+            names = {**one.names, "operation": one.operation}
+            raise SchemaInUse(error.relationship, error.usage, one.message, names) from error
         await self.follower.catch_up(revision)
         return revision
 
