@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 RELATIONSHIPS_MIN = 2_000
+SCHEMA_FILE = "schema.zed"
+RELATIONSHIPS_FILE = "relationships.txt"
+CHECKS_FILE = "checks.txt"
 _SHARE = 2_000
 """Relationships an organization has, about."""
 _REPOSITORY_MAX = 14
@@ -431,14 +434,12 @@ def ask(company: Company, questions: int = 10_000, seed: int = 1) -> list[Questi
     ]
 
 
-def write_files(folder: Path, relationships: int, questions: int, seed: int) -> tuple[Path, Path, Path]:
-    """Write ``schema.zed``, ``relationships.txt`` (in random order) and ``checks.txt``, and say where they are."""
+def write_files(folder: Path, relationships: int, questions: int, seed: int) -> None:
+    """Write the schema, the relationships (in random order) and the questions, a line each."""
     company = found_company(relationships, seed)
     lines = list(company.relationships())
     random.Random(f"order {seed}").shuffle(lines)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = (folder / "schema.zed", folder / "relationships.txt", folder / "checks.txt")
-    paths[0].write_text(SCHEMA)
-    paths[1].write_text("".join(f"{line}\n" for line in lines))
-    paths[2].write_text("".join(f"{question}\n" for question in ask(company, questions, seed)))
-    return paths
+    (folder / SCHEMA_FILE).write_text(SCHEMA)
+    (folder / RELATIONSHIPS_FILE).write_text("".join(f"{line}\n" for line in lines))
+    (folder / CHECKS_FILE).write_text("".join(f"{question}\n" for question in ask(company, questions, seed)))
