@@ -8,15 +8,17 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from pdp.program import compile_program
-from pdp.relationships import Instant, Relationship, SubjectRef
+from pdp.relationships import Instant, ObjectRef, Relationship, SubjectRef
+from schema.compile import compile_schema
 from schema.model import Schema
 from tests import strategies
 from tests.oracle import Goal, Oracle, Verdict
 from tests.rationed import RationedGraph, ask, judge_by
-from tests.strategies import INSTANTS, NOW, Verdicts, examples, read_verdict
+from tests.strategies import IDS, INSTANTS, NOW, Verdicts, examples, read_verdict
 
 LUCK = st.integers(0, 9999).map(Random)
 LOADED = st.sampled_from((0.0, 0.5, 1.0))
+RING_IDS = ("one", "two", "three", "four")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class World:
     schema: Schema
     stored: Sequence[Relationship]
     verdicts: Verdicts
+    ids: Sequence[str] = IDS
 
     def __repr__(self) -> str:
         lines = [
@@ -39,15 +42,21 @@ class World:
     def truth(self, subject: SubjectRef, *, at: Instant = NOW) -> list[Verdict]:
         """The oracle's verdicts on every relation and permission of every object."""
         oracle = Oracle(self.schema, self.stored, instant=at, valuation=read_verdict(self.verdicts))
-        goals = [Goal(resource, relation, subject) for resource, relation in strategies.resources(self.schema)]
-        return oracle.check_all(goals)
+        return oracle.check_all([Goal(resource, relation, subject) for resource, relation in self.questions()])
+
+    def questions(self) -> list[tuple[ObjectRef, str]]:
+        """Every relation and permission of every object."""
+        return strategies.resources(self.schema, ids=self.ids)
 
 
 @st.composite
-def worlds(draw: st.DrawFn, schemas: st.SearchStrategy[Schema], *, draws: int = 12) -> World:
+def worlds(
+    draw: st.DrawFn, schemas: st.SearchStrategy[Schema], *, ids: Sequence[str] = IDS, draws: int = 12
+) -> World:
     """A schema with relationships and caveats' verdicts."""
     schema = draw(schemas)
-    return World(schema, draw(strategies.relationships(schema, draws=draws)), draw(strategies.caveat_verdicts()))
+    stored = draw(strategies.relationships(schema, ids=ids, draws=draws))
+    return World(schema, stored, draw(strategies.caveat_verdicts()), ids)
 
 
 def compare(
@@ -57,15 +66,16 @@ def compare(
     *,
     contextual: Sequence[Relationship] = (),
     truth: World | None = None,
+    subjects: Sequence[SubjectRef] = (),
     steps_max: int = 1_000_000,
 ) -> None:
     """Hold every (resource, permission, subject) against the oracle, a subject's questions together or one by one."""
     program = compile_program(world.schema)
     judge = judge_by(world.verdicts)
-    questions = strategies.resources(world.schema)
+    questions = world.questions()
     batches = [questions] if luck.random() < 0.5 else [[question] for question in questions]
     graph = RationedGraph(world.stored, luck, loaded)
-    for subject in strategies.subjects(world.schema):
+    for subject in subjects or strategies.subjects(world.schema, ids=world.ids):
         found = []
         for batch in batches:
             graph.forget()
@@ -104,6 +114,28 @@ def test_check_agrees_where_everything_is_nested_in_everything(world: World, luc
     compare(world, luck, loaded)
 
 
+RINGS = compile_schema("""
+    definition user {}
+    definition group {
+        relation member: user | group#member | group#allowed
+        relation banned: user | group#banned | group#allowed
+        relation parent: group
+        permission allowed = member - banned
+        permission strict = member - banned - parent->strict
+        permission sound = allowed + parent.all(sound)
+        permission odd = (member - banned) + (banned & parent->odd)
+    }
+""")
+
+
+@examples(300)
+@given(world=worlds(st.just(RINGS), ids=RING_IDS, draws=18), luck=LUCK, loaded=LOADED)
+def test_check_agrees_where_groups_ban_each_other(world: World, luck: Random, loaded: float) -> None:
+    """Negations stacked over rings, where one ring is decided only when the one below it is."""
+    subjects = [SubjectRef("user", "one"), SubjectRef("user", "two"), SubjectRef("group", "one", "allowed")]
+    compare(world, luck, loaded, subjects=subjects)
+
+
 @examples(300)
 @given(world=worlds(strategies.schemas(imported=True)), luck=LUCK, loaded=LOADED)
 def test_check_agrees_on_relations_with_a_rewrite_of_their_own(world: World, luck: Random, loaded: float) -> None:
@@ -135,10 +167,10 @@ def test_contextual_relationships_count_as_if_written(
 def test_an_answer_holds_until_it_says(world: World, luck: Random) -> None:
     """From now until before ``stable_until`` the oracle keeps to the answer; without it, for ever."""
     program = compile_program(world.schema)
-    questions = strategies.resources(world.schema)
+    questions = world.questions()
     graph = RationedGraph(world.stored, luck)
     later = [moment for moment in INSTANTS if moment > NOW]
-    for subject in strategies.subjects(world.schema):
+    for subject in strategies.subjects(world.schema, ids=world.ids):
         truths = {moment: world.truth(subject, at=moment) for moment in later}
         for position, question in enumerate(questions):
             graph.forget()
