@@ -19,7 +19,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.protobuf.wrappers_pb2 import BytesValue, StringValue
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue, UInt64Value
 
 from schema.cel_cost import repeats as _repeats
 from schema.model import CaveatType
@@ -56,7 +56,9 @@ class Binder:
     ``repeats`` is how often a text, read as a regular expression, repeats a part of itself at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, real_uint: bool = False) -> None:
+        """``real_uint`` binds a ``uint`` as CEL's own, not as an ``int``."""
+        self._real_uint = real_uint
         self.bytes = 0
         self.elements = 0
         self.repeats = 1
@@ -84,6 +86,8 @@ class Binder:
                 if not isinstance(value, str):
                     raise Mismatch(f"expected a string, found {_kind(value)}")
                 return self._text(value)
+            case "uint" if self._real_uint:
+                return UInt64Value(value=_uint(value))
             case name:
                 if isinstance(value, str):
                     self.bytes += len(value)

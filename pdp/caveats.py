@@ -24,6 +24,7 @@ from cel_expr_python.ext import ext_optional
 from pdp.caveat_values import Binder, Mismatch
 from pdp.errors import CaveatEvaluationFailed, CaveatParameterInvalid, UnknownCaveat
 from schema.cel import (
+    ADDRESS_OVERLOAD,
     IN_CIDR_OVERLOAD,
     SUBTREE_OVERLOAD,
     CheckedCaveat,
@@ -140,7 +141,7 @@ class CompiledCaveat:
         return self.bind_request(json.loads(stored))
 
     def _bind(self, context: Mapping[str, Any]) -> Context:
-        binder, values = Binder(), {}
+        binder, values = Binder(real_uint=self.caveat.dialect == "openfga"), {}
         for name, value in context.items():
             try:
                 values[name] = binder.bind(self.caveat.parameters[name], value)
@@ -387,8 +388,13 @@ def _is_subtree_of(part: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
     return True
 
 
+_FUNCTIONS = {
+    ADDRESS_OVERLOAD: lambda text: str(ipaddress.ip_address(text)),
+    IN_CIDR_OVERLOAD: _in_cidr,
+    SUBTREE_OVERLOAD: _is_subtree_of,
+}
 _ENVIRONMENT = cel.NewEnv(
-    functions=function_declarations(cel.Type.STRING, {IN_CIDR_OVERLOAD: _in_cidr, SUBTREE_OVERLOAD: _is_subtree_of}),
+    functions=[one.declaration for one in function_declarations(cel.Type.STRING, _FUNCTIONS)],
     extensions=[ext_optional.ExtOptional()],
 )
 """Where checked expressions run. Variables need no declaration here, and an `ipaddress` is its text."""

@@ -1,7 +1,9 @@
 """Caveats' expressions: the CEL environment that they are checked in, and everything that can be wrong with one.
 
 CEL is evaluated by ``cel-expr-python`` (cel-cpp). `ipaddress` has no type there: while checking it is an abstract
-type, so that only `in_cidr` takes it, and while running a string. A ``uint`` is an ``int`` to CEL.
+type, so that only `in_cidr` takes it, and while running a string. A ``uint`` is an ``int`` to CEL, but for conditions
+imported from OpenFGA, which also have a function ``ipaddress``, have no optional fields, and need not use what they
+declare.
 """
 
 import re
@@ -23,6 +25,7 @@ NESTING_MAX = 32
 
 IN_CIDR_OVERLOAD = "ipaddress_in_cidr_string"
 SUBTREE_OVERLOAD = "map_is_subtree_of_map"
+ADDRESS_OVERLOAD = "string_to_ipaddress"
 
 _ENVIRONMENTS_MAX = 256
 _MESSAGE_CHARS_MAX = 240
@@ -63,19 +66,19 @@ def check_caveat(caveat: Caveat) -> CheckedCaveat | list[Fault]:
     unnameable = list(_unnameable(caveat))
     if unnameable:
         return unnameable
-    environment = checking_environment(tuple(caveat.parameters.items()))
+    environment = checking_environment(tuple(caveat.parameters.items()), caveat.dialect)
     try:
         compiled = environment.compile(caveat.expression)
     except Exception as error:  # the library raises several classes, RuntimeError most of all
         return list(_faults(str(error)))
     if compiled.return_type() != cel.Type.BOOL:
-        message = f"a caveat's expression must be `bool`, this one is `{compiled.return_type().name().lower()}`"
+        message = f"the expression must be `bool`, this one is `{compiled.return_type().name().lower()}`"
         return [Fault("expression-not-bool", message)]
     serialized = compiled.serialize()
     root = read_checked(serialized).root
     used = free_names(root, frozenset(caveat.parameters))
     unused = [name for name in caveat.parameters if name not in used]
-    if unused:
+    if unused and caveat.dialect == "native":
         return [
             Fault("unused-parameter", f"parameter `{name}` of caveat `{caveat.name}` is not used", parameter=name)
             for name in unused
@@ -87,29 +90,32 @@ def check_caveat(caveat: Caveat) -> CheckedCaveat | list[Fault]:
 
 
 @lru_cache(_ENVIRONMENTS_MAX)
-def checking_environment(parameters: Parameters) -> cel.Env:
+def checking_environment(parameters: Parameters, dialect: str = "native") -> cel.Env:
     """Where expressions over these parameters are compiled."""
-    address = cel.Type.AbstractType("ipaddress")
-    return cel.NewEnv(
-        variables={name: cel_type(type_, address) for name, type_ in parameters},
-        functions=function_declarations(address, {}),
-        extensions=[ext_optional.ExtOptional()],
-    )
+    variables = {name: _cel_type(type_, dialect) for name, type_ in parameters}
+    functions = function_declarations(_ADDRESS, {})
+    if dialect == "native":
+        functions = [one for one in functions if one.name != "ipaddress"]
+        extensions = [ext_optional.ExtOptional()]
+    else:
+        functions = [one for one in functions if one.name != "isSubtreeOf"]
+        extensions = []
+    return cel.NewEnv(variables=variables, functions=[one.declaration for one in functions], extensions=extensions)
 
 
-def cel_type(type_: CaveatType, address: cel.Type) -> cel.Type:
-    """A parameter's type as CEL's; ``address`` stands for an `ipaddress`."""
+def _cel_type(type_: CaveatType, dialect: str) -> cel.Type:
     match type_.name:
         case "list":
-            return cel.Type.List(cel_type(type_.arguments[0], address))
+            return cel.Type.List(_cel_type(type_.arguments[0], dialect))
         case "map":
-            return cel.Type.Map(cel.Type.STRING, cel_type(type_.arguments[0], address))
-        case "ipaddress":
-            return address
+            return cel.Type.Map(cel.Type.STRING, _cel_type(type_.arguments[0], dialect))
+        case "uint":
+            return cel.Type.INT if dialect == "native" else cel.Type.UINT
         case name:
             return _SCALARS[name]
 
 
+_ADDRESS = cel.Type.AbstractType("ipaddress")
 _SCALARS: Mapping[str, cel.Type] = {
     "any": cel.Type.DYN,
     "bool": cel.Type.BOOL,
@@ -117,24 +123,35 @@ _SCALARS: Mapping[str, cel.Type] = {
     "double": cel.Type.DOUBLE,
     "duration": cel.Type.DURATION,
     "int": cel.Type.INT,
+    "ipaddress": _ADDRESS,
     "string": cel.Type.STRING,
     "timestamp": cel.Type.TIMESTAMP,
-    "uint": cel.Type.INT,
 }
 
 
-def function_declarations(address: cel.Type, implementations: Mapping[str, Any]) -> list[cel.FunctionDecl]:
-    """The functions that caveats have beyond CEL's own, with what computes them by overload, where it is known."""
+class Declared(NamedTuple):
+    """A function that caveats have beyond CEL's own."""
+
+    name: str
+    declaration: cel.FunctionDecl
+
+
+def function_declarations(address: cel.Type, implementations: Mapping[str, Any]) -> list[Declared]:
+    """All such functions, with what computes them by overload, where it is known.
+
+    ``address`` stands for an `ipaddress`.
+    """
     anything = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
     overloads = (
-        ("in_cidr", IN_CIDR_OVERLOAD, [address, cel.Type.STRING]),
-        ("isSubtreeOf", SUBTREE_OVERLOAD, [anything, anything]),
+        ("in_cidr", IN_CIDR_OVERLOAD, [address, cel.Type.STRING], cel.Type.BOOL, True),
+        ("isSubtreeOf", SUBTREE_OVERLOAD, [anything, anything], cel.Type.BOOL, True),
+        ("ipaddress", ADDRESS_OVERLOAD, [cel.Type.STRING], address, False),
     )
     declared = []
-    for name, overload, types in overloads:
+    for name, overload, types, result, member in overloads:
         given = {"impl": implementations[overload]} if overload in implementations else {}
-        one = cel.Overload(id=overload, return_type=cel.Type.BOOL, parameters=types, is_member=True, **given)
-        declared.append(cel.FunctionDecl(name, [one]))
+        one = cel.Overload(id=overload, return_type=result, parameters=types, is_member=member, **given)
+        declared.append(Declared(name, cel.FunctionDecl(name, [one])))
     return declared
 
 

@@ -236,7 +236,7 @@ class _Estimator:
             return bytes_.times(_BYTE_NS * 4)
         if name == "contains" and len(values) == 2:
             return cost + self._product(values[0].bytes, values[1].bytes).times(_CONTAINS_NS)
-        if name == "in_cidr":
+        if name in ("in_cidr", "ipaddress"):
             return _Size(_OWN_FUNCTION_NS)
         if name == "isSubtreeOf":
             return cost + _Size(_OWN_FUNCTION_NS) + elements.times(_OWN_FUNCTION_NS / 5)

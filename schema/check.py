@@ -127,7 +127,8 @@ def leaves(rewrite: Rewrite) -> Iterator[Rewrite]:
             yield one
 
 
-def _depth(rewrite: Rewrite) -> int:
+def rewrite_depth(rewrite: Rewrite) -> int:
+    """How many operators stand within one another, a leaf counted as one."""
     deepest, todo = 0, [(rewrite, 1)]
     while todo:
         one, depth = todo.pop()
@@ -143,7 +144,7 @@ def _check_rewrite(
     schema: Schema, definition: Definition, relation: Relation, wildcards: set[RelationName], problems: Problems
 ) -> None:
     names = {"definition_name": definition.name, "permission_name": relation.name}
-    if _depth(relation.rewrite) > REWRITE_DEPTH_MAX:
+    if rewrite_depth(relation.rewrite) > REWRITE_DEPTH_MAX:
         message = f"permission `{relation.name}` nests more than {REWRITE_DEPTH_MAX} operators in one another"
         problems.parse("nested-too-deep", message, relation.position, names)
         return

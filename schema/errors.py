@@ -142,6 +142,17 @@ class Source:
         """The offset of a line and column."""
         return self.line_starts[line - 1 - self.lines_before] + column - 1
 
+    def within(self, start: int, line: int, column: int) -> Position:
+        """One character of a part that begins at ``start``; line and column count from 1 within the part."""
+        at = start
+        for _ in range(line - 1):
+            found = self.text.find("\n", at)
+            if found < 0:
+                break
+            at = found + 1
+        at = min(at + column - 1, len(self.text))
+        return self.position(at, at + 1)
+
     def problem(
         self,
         kind: ProblemKind,

@@ -148,7 +148,8 @@ class Caveat:
 
     ``checked`` is the compiled expression as `schema.cel` serializes it. A context's texts may have ``bytes_max``
     bytes in all and its lists and maps ``elements_max`` elements, and no text may repeat a part more than
-    ``repeats_max`` times as a regular expression: more could take too long to evaluate.
+    ``repeats_max`` times as a regular expression: more could take too long to evaluate. ``dialect`` tells what an
+    imported condition may say and ours may not: ``uint`` is CEL's own there, and ``ipaddress(…)`` makes an address.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Caveat:
     bytes_max: int = field(default=0, compare=False, repr=False)
     elements_max: int = field(default=0, compare=False, repr=False)
     repeats_max: int = field(default=0, compare=False, repr=False)
+    dialect: Literal["native", "openfga"] = "native"
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,12 +182,8 @@ def _with_expression(caveat: Caveat, node: CaveatNode, problems: Problems) -> Ca
             position = places[fault.parameter]
         elif fault.line:
             source = problems.source_of(position)
-            lines = caveat.expression.split("\n")
-            skipped = sum(len(line) + 1 for line in lines[: fault.line - 1])
-            start = source.offset(position.line, position.column) + min(
-                skipped + fault.column - 1, len(caveat.expression)
-            )
-            position = source.position(start, start + 1)
+            start = source.offset(position.line, position.column)
+            position = source.within(start, fault.line, fault.column)
         if fault.code == "unused-parameter":
             problems.type(fault.code, fault.message, position, names)
         else:
