@@ -113,6 +113,7 @@ class Evaluation:
         self._nodes: dict[Goal, Node] = {}
         self._goals: dict[Node, Goal] = {}
         self._roots: list[Node] = []
+        self._asked: set[Node] = set()
         self._stack: list[Node | _Source] = []
         self._waiting: list[_Source] = []
         # goals not opened because all that asked for them was decided by then; asked for again, they are
@@ -124,6 +125,7 @@ class Evaluation:
         """Put a question; `answer` gives what came of it. All are asked before the first `run`."""
         node = self._goal(Goal(resource.type, resource.id, relation), self._stack)
         self._roots.append(node)
+        self._asked.add(node)
         return node
 
     def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
@@ -141,8 +143,8 @@ class Evaluation:
         stack, state = self._stack, self._table.state
         undecided = [root for root in self._roots if not state[root]]
         while stack:
-            if undecided and state[undecided[-1]]:
-                undecided = [root for root in undecided if not state[root]]
+            while undecided and state[undecided[-1]]:
+                undecided.pop()
             if not undecided:
                 return True
             if not steps_max:
@@ -153,7 +155,7 @@ class Evaluation:
                 if not state[item.node]:
                     self._read(item, graph)
             elif not state[item]:
-                if self._table.wanted(item) or item in undecided:
+                if item in self._asked or self._table.wanted(item):
                     self._open(item, graph)
                 else:
                     self._dropped.add(item)

@@ -99,6 +99,10 @@ def compiled(schema: Schema, stored: Sequence[Relationship]) -> CompiledChecks:
     return CompiledChecks(compile_program(schema), builder.build())
 
 
+GENEROUS_SECONDS = 60
+"""What linear work never takes, on the slowest machine, and what work that explodes always does."""
+
+
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Fail when the block takes longer."""
@@ -116,7 +120,7 @@ def test_groups_that_all_contain_each_other(groups: int) -> None:
     """A complete digraph has one path a group, not one a way to walk it."""
     stored = [nested(a, b) for a in range(groups) for b in range(groups) if a != b]
     stored.append(member(groups - 1, ANN))
-    with within(5):
+    with within(GENEROUS_SECONDS):
         assert check(GROUPS, stored, "group:0#member@user:ann")[0] == HAS
         assert check(GROUPS, stored, "group:0#member@user:tom")[0] == LACKS
         assert check(GROUPS, stored, "group:0#allowed@user:ann")[0] == HAS
@@ -128,7 +132,7 @@ def test_a_complete_digraph_asked_for_every_group_at_once() -> None:
     stored = [nested(a, b) for a in range(groups) for b in range(groups) if a != b] + [member(7, ANN)]
     questions = [(ObjectRef("group", str(group)), "member") for group in range(groups)]
     graph = RationedGraph(stored, loaded=1.0)
-    with within(5):
+    with within(GENEROUS_SECONDS):
         answers = ask(compile_program(GROUPS), graph, ANN, questions, instant=NOW, judge=never_judged)
     assert {verdict for verdict, _ in answers} == {HAS}
 
@@ -140,7 +144,7 @@ def test_ten_thousand_groups_in_a_row(closed: bool) -> None:
     stored = [nested(level, level + 1) for level in range(levels - 1)] + [member(levels - 1, ANN)]
     if closed:
         stored.append(nested(levels - 1, 0))
-    with within(20):
+    with within(GENEROUS_SECONDS):
         verdict, fetches = check(GROUPS, stored, "group:0#member@user:ann")
         assert (verdict, fetches <= levels) == (HAS, True)
         verdict, fetches = check(GROUPS, stored, "group:0#member@user:tom")
@@ -158,7 +162,7 @@ def test_ten_thousand_folders_in_a_row(permission: str, closed: bool) -> None:
     has = LACKS if permission == "needed" else HAS
     graph = RationedGraph(stored, loaded=1.0)
     program = compile_program(FOLDERS)
-    with within(20):
+    with within(GENEROUS_SECONDS):
         for subject, expected in ((ANN, has), (TOM, LACKS)):
             question = [(ObjectRef("folder", "0"), permission)]
             ((verdict, _),) = ask(program, graph, subject, question, instant=NOW, judge=never_judged)
@@ -171,7 +175,7 @@ def test_a_tree_of_groups() -> None:
     stored = [nested(level, level + 1) for level in range(depth)]
     stored += [nested(level, f"end{level}") for level in range(depth)]
     stored += [nested(depth, f"leaf{leaf}") for leaf in range(leaves)] + [member(f"leaf{leaves - 1}", ANN)]
-    with within(10):
+    with within(GENEROUS_SECONDS):
         assert check(GROUPS, stored, "group:0#member@user:ann")[0] == HAS
         assert check(GROUPS, stored, "group:0#member@user:tom")[0] == LACKS
         assert check(GROUPS, stored, "group:end5#member@user:ann")[0] == LACKS
@@ -184,7 +188,7 @@ def test_a_ladder_has_two_to_the_power_of_its_rungs_paths() -> None:
         below(f"{side}{rung}", f"{other}{rung + 1}") for rung in range(rungs) for side in "lr" for other in "lr"
     ]
     stored.append(viewer(f"l{rungs}", ANN))
-    with within(5):
+    with within(GENEROUS_SECONDS):
         for permission in ("view", "strict"):
             assert check(FOLDERS, stored, f"folder:l0#{permission}@user:ann")[0] == HAS
             assert check(FOLDERS, stored, f"folder:r0#{permission}@user:tom")[0] == LACKS
@@ -198,7 +202,7 @@ def test_compiled_checks_go_as_deep(closed: bool) -> None:
     stored += [below(level, level + 1) for level in range(levels - 1)] + [viewer(levels - 1, ANN)]
     if closed:
         stored += [nested(levels - 1, 0), below(levels - 1, 0)]
-    with within(20):
+    with within(GENEROUS_SECONDS):
         groups, folders = compiled(GROUPS, stored), compiled(FOLDERS, stored)
         for name, expected in (("ann", True), ("tom", False)):
             assert groups.check("group", "0", "member", "user", name) is expected
@@ -211,7 +215,7 @@ def test_compiled_checks_of_groups_that_all_contain_each_other() -> None:
     groups = 300
     stored = [nested(a, b) for a in range(groups) for b in range(groups) if a != b] + [member(7, ANN)]
     checks = compiled(GROUPS, stored)
-    with within(5):
+    with within(GENEROUS_SECONDS):
         assert all(checks.check("group", str(group), "member", "user", "ann") for group in range(groups))
         assert not any(checks.check("group", str(group), "member", "user", "tom") for group in range(groups))
 
@@ -239,7 +243,7 @@ def test_a_chain_of_bans_alternates() -> None:
     length = 10_000
     stored = [banned(group, group + 1) for group in range(length)]
     stored += [member(group, ANN) for group in range(length + 1)]
-    with within(20):
+    with within(GENEROUS_SECONDS):
         assert check(NEGATED, stored, f"group:{length}#allowed@user:ann")[0] == HAS
         assert check(NEGATED, stored, "group:1#allowed@user:ann")[0] == LACKS
         assert check(NEGATED, stored, "group:0#allowed@user:ann")[0] == HAS

@@ -151,27 +151,21 @@ def seconds(shape: Shape) -> float:
             bans_over_rings,
             400,
             id="bans over rings",
-            marks=pytest.mark.xfail(strict=True, reason="settling passes over the whole table once a level"),
         ),
         pytest.param(
             bans_that_end_in_a_paradox,
             400,
             id="bans that end in a paradox",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the cycle is looked for from every negation that leads to it"
-            ),
         ),
         pytest.param(
             many_questions,
             2_000,
             id="many questions at once",
-            marks=pytest.mark.xfail(strict=True, reason="the list of undecided questions is walked for each"),
         ),
         pytest.param(
             many_conditional_questions,
             300,
             id="many conditional questions at once",
-            marks=pytest.mark.xfail(strict=True, reason="each answer walks the whole table for its causes"),
         ),
     ],
 )
