@@ -13,13 +13,15 @@ from starlette.types import ASGIApp
 
 from api.access import AccessLog, HttpMetrics
 from api.auth import Authenticator, Caller, Unauthenticated
-from api.http import DEFAULT_STORE, Endpoint, V1Door
+from api.gate import DEFAULT_STORE, Gate
+from api.http import v1_routes
 from api.methods import METHODS
 from api.oauth import routes as oauth_routes
 from api.openapi import v1_paths
 from api.settings import Settings, key_encryption_keys
-from api.statuses import Code, Status
-from authn.errors import AuthnError, InvalidToken
+from api.statuses import ApiError, Code, Status
+from authn.errors import AuthnError, InvalidToken, NeedsStore
+from authn.rights import NoRights
 from authn.service import Authn
 from authn.settings import AuthnSettings
 from authn.stores.connect import AuthnStore
@@ -64,9 +66,10 @@ class Service:
         self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
         default = await self.pdp.store(DEFAULT_STORE)
         self.authn = Authn(
-            AuthnSettings(issuer=settings.issuer, key_encryption_keys=keys, processes=settings.workers),
+            AuthnSettings(issuer=settings.issuer, key_encryption_keys=keys, redis_url=settings.redis_url),
             self.identities,
-            zookie=lambda: encode(default.store, default.follower.applied),
+            rights=NoRights(zookie=lambda: encode(default.store, default.follower.applied)),
+            registry=self.registry,
         )
         admin = await self.authn.start()
         if admin is not None:
@@ -78,6 +81,9 @@ class Service:
             caller = self.authn.verify_bearer(token)
         except InvalidToken as error:
             raise Unauthenticated(f"the access token is not valid: {error}") from error
+        except NeedsStore as error:
+            unknown = Status(Code.UNAVAILABLE, "it is not known whether the token was revoked", retry_after_s=1)
+            raise ApiError(unknown) from error
         return Caller(caller.subject, caller.scopes)
 
     async def stop(self) -> None:
@@ -105,11 +111,11 @@ async def migrate_databases(settings: Settings) -> None:
 
 def http_app(service: Service) -> ASGIApp:
     """The HTTP application: documented routes, the v1 API, health, metrics and the OpenAPI document."""
-    app = FastAPI(title="Tessera", version=VERSION, summary="Who is calling, and may they do this.")
-    door = V1Door(service.pdp, service.authenticator)
+    app = FastAPI(
+        title="Tessera", version=VERSION, summary="Who is calling, and may they do this.", redirect_slashes=False
+    )
     app.router.routes.extend(oauth_routes(service.authn))
-    for method in METHODS:
-        app.router.routes.append(Route(method.path, Endpoint(method, door)))
+    app.router.routes.extend(v1_routes(Gate(service.pdp, service.authenticator)))
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:

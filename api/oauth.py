@@ -1,6 +1,6 @@
 """The OAuth endpoints over HTTP: forms taken apart by hand, answers and errors as their RFCs give them.
 
-Each endpoint is a plain function of an `OAuthHttpRequest`, with a thin ASGI shell around it, so that another
+Each endpoint is a plain function of an `HttpRequest`, with a thin ASGI shell around it, so that another
 transport can call the same function.
 """
 
@@ -15,7 +15,17 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api.logs import get_logger, log_bug
-from authn.discovery import AUTHORIZATION_SERVER_PATH, JWKS_PATH, OPENID_CONFIGURATION_PATH, TOKEN_PATH
+from authn.clients.authenticator import OAuthRequest
+from authn.discovery import (
+    AUTHORIZATION_SERVER_PATH,
+    COMPROMISED_KEYS_PATH,
+    INTROSPECT_PATH,
+    JWKS_PATH,
+    OPENID_CONFIGURATION_PATH,
+    PROTECTED_RESOURCE_PATH,
+    REVOKE_PATH,
+    TOKEN_PATH,
+)
 from authn.errors import (
     InvalidClient,
     InvalidRequest,
@@ -24,7 +34,7 @@ from authn.errors import (
     TemporarilyUnavailable,
 )
 from authn.keys.states import JWKS_MAX_AGE_S
-from authn.service import Authn, OAuthRequest
+from authn.service import Authn, OAuthAnswer
 
 FORM_BYTES_MAX = 64 * 1024
 PARAMETERS_MAX = 256
@@ -36,7 +46,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class OAuthHttpRequest:
+class HttpRequest:
     """An HTTP request as far as an endpoint looks at it. Header names are lower case, every header is there."""
 
     method: str
@@ -53,7 +63,7 @@ class OAuthHttpRequest:
 
 
 @dataclass(slots=True)
-class OAuthAnswer:
+class HttpAnswer:
     """An HTTP answer."""
 
     status: int
@@ -63,10 +73,10 @@ class OAuthAnswer:
     """What the access log should tell of it."""
 
 
-Endpoint = Callable[[OAuthHttpRequest], Awaitable[OAuthAnswer]]
+Endpoint = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 
 
-def error_answer(error: Exception, *, used_authorization: bool = False) -> OAuthAnswer:
+def error_answer(error: Exception, *, used_authorization: bool = False) -> HttpAnswer:
     """What a client is told of an error (RFC 6749, section 5.2); what nobody meant to raise is logged as a bug."""
     if isinstance(error, StoreUnavailable):
         error = TemporarilyUnavailable(str(error))
@@ -91,7 +101,7 @@ def error_answer(error: Exception, *, used_authorization: bool = False) -> OAuth
     return answer
 
 
-def read_form(request: OAuthHttpRequest) -> list[tuple[str, str]]:
+def read_form(request: HttpRequest) -> list[tuple[str, str]]:
     """The parameters of a form body, in order.
 
     Raises:
@@ -106,13 +116,13 @@ def read_form(request: OAuthHttpRequest) -> list[tuple[str, str]]:
         raise InvalidRequest("the body is no form in UTF-8, or has too many parameters") from error
 
 
-def has_form_type(request: OAuthHttpRequest) -> bool:
+def has_form_type(request: HttpRequest) -> bool:
     """Whether the body says that it is a form."""
     content_type = request.first(b"content-type") or ""
     return content_type.partition(";")[0].strip().lower() == _FORM
 
 
-def oauth_request(request: OAuthHttpRequest) -> OAuthRequest:
+def oauth_request(request: HttpRequest) -> OAuthRequest:
     """The request as ``authn`` takes it.
 
     Raises:
@@ -131,28 +141,30 @@ class FormEndpoint:
         handle: gives the members of the answer, or raises an `authn.errors.OAuthError`.
     """
 
-    def __init__(self, handle: Callable[[OAuthRequest], Awaitable[Mapping[str, Any] | None]]) -> None:
+    def __init__(self, handle: Callable[[OAuthRequest], Awaitable[OAuthAnswer]]) -> None:
         self._handle = handle
 
-    async def __call__(self, request: OAuthHttpRequest) -> OAuthAnswer:
+    async def __call__(self, request: HttpRequest) -> HttpAnswer:
         """Answer; never raises."""
         if request.method != "POST":
-            answer = _json(405, {"error": "invalid_request", "error_description": "only POST is answered here"})
-            answer.headers.append((b"allow", b"POST"))
-            return answer
+            members = {"error": "invalid_request", "error_description": "only POST is answered here"}
+            return _json(405, members, [(b"allow", b"POST")])
         if len(request.body) > FORM_BYTES_MAX:
             return _json(413, {"error": "invalid_request", "error_description": "the body is too large"})
         if not has_form_type(request):
             return _json(415, {"error": "invalid_request", "error_description": f"the body is not `{_FORM}`"})
         try:
-            members = await self._handle(oauth_request(request))
+            answer = await self._handle(oauth_request(request))
         except Exception as error:
             return error_answer(error, used_authorization=request.first(b"authorization") is not None)
-        return _json(200, members) if members is not None else OAuthAnswer(200, b"", list(_NO_STORE))
+        nonce = () if answer.dpop_nonce is None else ((b"dpop-nonce", answer.dpop_nonce.encode()),)
+        if answer.members is None:
+            return HttpAnswer(200, b"", [*_NO_STORE, *nonce])
+        return _json(200, answer.members, nonce)
 
 
-def _json(status: int, members: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> OAuthAnswer:
-    return OAuthAnswer(status, orjson.dumps(members), [_JSON, *_NO_STORE, *headers])
+def _json(status: int, members: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpAnswer:
+    return HttpAnswer(status, orjson.dumps(members), [_JSON, *_NO_STORE, *headers])
 
 
 class DocumentEndpoint:
@@ -166,16 +178,16 @@ class DocumentEndpoint:
         self._document = document
         self._headers = ((b"content-type", content_type), (b"cache-control", cache_control))
 
-    async def __call__(self, request: OAuthHttpRequest) -> OAuthAnswer:
+    async def __call__(self, request: HttpRequest) -> HttpAnswer:
         """Answer; never raises."""
         if request.method not in {"GET", "HEAD"}:
-            return OAuthAnswer(405, b"", [(b"allow", b"GET, HEAD")])
+            return HttpAnswer(405, b"", [(b"allow", b"GET, HEAD")])
         body, tag = self._document()
         headers = [*self._headers, (b"etag", tag.encode()), (b"access-control-allow-origin", b"*")]
         known = request.first(b"if-none-match") or ""
         if {each.strip().removeprefix("W/") for each in known.split(",")} & {"*", tag}:
-            return OAuthAnswer(304, b"", headers)
-        return OAuthAnswer(200, body, headers)
+            return HttpAnswer(304, b"", headers)
+        return HttpAnswer(200, body, headers)
 
 
 class Shell:
@@ -189,7 +201,7 @@ class Shell:
         body = await _read_body(receive)
         if body is None:
             return
-        answer = await self._endpoint(OAuthHttpRequest(scope["method"], scope["headers"], body))
+        answer = await self._endpoint(HttpRequest(scope["method"], scope["headers"], body))
         scope.setdefault("state", {}).update(answer.facts)
         headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -208,22 +220,37 @@ async def _read_body(receive: Receive) -> bytes | None:
             return body
 
 
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _fixed_document(body: bytes) -> DocumentEndpoint:
+    tag = _tag(body)
+    return DocumentEndpoint(lambda: (body, tag), b"application/json", b"public, max-age=300")
+
+
 def endpoints(authn: Authn) -> dict[str, Endpoint]:
     """Every endpoint by its path."""
-    discovery = authn.discovery()
-    tag = f'"{hashlib.sha256(discovery).hexdigest()[:32]}"'
-    document = DocumentEndpoint(lambda: (discovery, tag), b"application/json", b"public, max-age=300")
+    discovery = _fixed_document(authn.discovery())
     jwks_cache = f"public, max-age={JWKS_MAX_AGE_S}, stale-while-revalidate={JWKS_MAX_AGE_S}".encode()
 
     def jwks() -> tuple[bytes, str]:
         ring = authn.keys.ring
         return ring.jwks, ring.jwks_etag
 
+    def compromised() -> tuple[bytes, str]:
+        body = orjson.dumps({"kids": sorted(authn.keys.ring.compromised)})
+        return body, _tag(body)
+
     return {
         TOKEN_PATH: FormEndpoint(authn.token),
         JWKS_PATH: DocumentEndpoint(jwks, b"application/jwk-set+json", jwks_cache),
-        OPENID_CONFIGURATION_PATH: document,
-        AUTHORIZATION_SERVER_PATH: document,
+        INTROSPECT_PATH: FormEndpoint(authn.introspect),
+        REVOKE_PATH: FormEndpoint(authn.revoke),
+        COMPROMISED_KEYS_PATH: DocumentEndpoint(compromised, b"application/json", b"public, max-age=15"),
+        OPENID_CONFIGURATION_PATH: discovery,
+        AUTHORIZATION_SERVER_PATH: discovery,
+        PROTECTED_RESOURCE_PATH: _fixed_document(authn.resource_metadata()),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 from authn.errors import BadConfiguration
 from authn.jose import SIGNING_ALGORITHMS
@@ -27,20 +28,19 @@ class AuthnSettings:
         issuer: our public URL, without a slash at the end: what tokens name, to the byte.
         audience: what tokens for our own API name; the issuer where it is not given.
         key_encryption_keys: the first seals, all open.
-        processes: how many processes answer together; with more than one, what may be used once cannot be
-            remembered in memory.
         scopes: what the first client may do.
         access_token_lifetime_s: where a client has none of its own.
         refresh_idle_lifetime_s: for how long a refresh token may lie unused.
         refresh_window_ms: for how long after its use a refresh token gives the same client the same answer again;
             0 is strict.
+        redis_url: where what was used once is remembered; the database where it is not given.
+        key_set_networks: networks that are not public and from which clients' key sets may be fetched all the same.
         details_types: types of authorization details that are carried through to resource servers.
     """
 
     issuer: str
     key_encryption_keys: Sequence[bytes]
     audience: str = ""
-    processes: int = 1
     scopes: Sequence[str] = KNOWN_SCOPES
     signing_algorithms: Sequence[str] = SIGNING_ALGORITHMS
     rotation: RotationPolicy = field(default_factory=RotationPolicy)
@@ -49,6 +49,8 @@ class AuthnSettings:
     refresh_lifetime_s: int = 90 * 86_400
     refresh_window_ms: int = 10_000
     details_types: Sequence[str] = ()
+    redis_url: str | None = None
+    key_set_networks: Sequence[IPv4Network | IPv6Network] = ()
 
     def __post_init__(self) -> None:
         if not self.issuer.startswith(("https://", "http://")) or self.issuer.endswith("/"):

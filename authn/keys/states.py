@@ -102,12 +102,19 @@ Step: TypeAlias = Create | Move | Activate
 
 
 def next_step(
-    algorithm: str, keys: Sequence[KeyRecord], now_ms: Millis, policy: RotationPolicy, *, first_start: bool = False
+    algorithm: str,
+    keys: Sequence[KeyRecord],
+    now_ms: Millis,
+    policy: RotationPolicy,
+    *,
+    first_start: bool = False,
+    lost_active: bool = False,
 ) -> Step | None:
     """What to do about the keys of one algorithm now; ``None`` when nothing is due.
 
     Args:
         first_start: nobody can have asked for our key set yet, so a key need not wait to be known.
+        lost_active: the key that signed was just found compromised and is not among ``keys``.
     """
     mine = [key for key in keys if key.algorithm == algorithm]
     for key in mine:
@@ -126,11 +133,18 @@ def next_step(
     if waiting is None:
         return Create(algorithm)
     if active is None:
-        had_one = any(key.state not in _WAITING for key in mine)
+        had_one = lost_active or any(key.state not in _WAITING for key in mine)
         known = now_ms >= ripe_at_ms(waiting, policy)
         return Activate(waiting, None) if first_start or had_one or known else None
     due = now_ms - active.state_since_ms >= policy.active_for_ms
     return Activate(waiting, active) if due and now_ms >= ripe_at_ms(waiting, policy) else None
+
+
+def forced_step(algorithm: str, keys: Sequence[KeyRecord]) -> Activate | None:
+    """The activation of an algorithm's waiting key, whether it is due or not; ``None`` where there is none."""
+    mine = [key for key in keys if key.algorithm == algorithm]
+    waiting = _in_state(mine, KeyState.NEXT)
+    return None if waiting is None else Activate(waiting, _in_state(mine, KeyState.ACTIVE))
 
 
 def ripe_at_ms(key: KeyRecord, policy: RotationPolicy) -> Millis:

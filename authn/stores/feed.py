@@ -29,7 +29,7 @@ class FeedEntry:
     position: int
     kind: str
     value: str
-    expires_at_ms: Millis | None
+    expires_at_ms: Millis
 
 
 _ADVANCE = Statement(

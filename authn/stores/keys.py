@@ -104,7 +104,7 @@ def move(key: KeyRecord, to: KeyState, now_ms: Millis) -> Work[bool]:
             "published": now_ms if to is KeyState.NEXT else key.published_at_ms,
         },
     )
-    if rows and to is KeyState.DESTROYED:
+    if rows and to in {KeyState.DESTROYED, KeyState.COMPROMISED}:
         yield _ERASE, {"the_kid": key.kid}
     return bool(rows)
 

@@ -96,7 +96,7 @@ feed = Table(
     _required("position", BigInteger, key=True),
     _required("kind"),
     _required("value"),
-    _optional("expires_at_ms", BigInteger),
+    _required("expires_at_ms", BigInteger),
     _required("recorded_at_ms", BigInteger),
     comment="What every process must learn of: revocations, and changes of clients and keys.",
 )
@@ -109,12 +109,17 @@ grants = Table(
     _required("subject"),
     _required("facts"),
     _optional("jkt"),
+    _optional("session_id"),
+    _optional("lineage"),
     _required("created_at_ms", BigInteger),
     _required("expires_at_ms", BigInteger),
+    _optional("used_at_ms", BigInteger),
     _optional("revoked_at_ms", BigInteger),
     _optional("revoked_because"),
     Index("authn_grants_by_subject", "subject"),
     Index("authn_grants_by_client", "client_id"),
+    Index("authn_grants_by_session", "session_id"),
+    Index("authn_grants_by_expiry", "expires_at_ms"),
     comment="Families of refresh tokens.",
 )
 

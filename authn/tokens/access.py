@@ -35,7 +35,7 @@ class Caller:
     scopes: frozenset[str]
     audiences: tuple[str, ...]
     jti: str
-    issued_at_s: float
+    good_from_s: float
     expires_at_ms: Millis
     epoch: int = 0
     jkt: str | None = None
@@ -53,47 +53,49 @@ class Caller:
         return value if isinstance(value, str) else None
 
 
-def read_token(
-    token: str, keys: Mapping[str, VerifyKey], *, issuer: str, audiences: frozenset[str], now_ms: Millis
-) -> Caller:
-    """The caller of a JWT access token of ours.
+class UnknownKey(InvalidToken):
+    """Signed by a key that is not among those published."""
+
+
+def read_token(token: str, keys: Mapping[str, VerifyKey], issuer: str) -> Caller:
+    """The caller of a JWT access token of ours, whenever and for whomever it is good.
 
     Args:
         keys: our published keys by id.
-        audiences: what the token must be meant for, at least one of them; never empty.
 
     Raises:
-        InvalidToken: it is not one, or is not good any more, or is not for us. The message is for the log.
+        InvalidToken: it is not one. The message is for the log.
     """
     try:
         jws = parse(token)
         if not has_type(jws, ACCESS_TOKEN_TYPE):
             raise InvalidToken("not an access token by its `typ`")
         _verify_signature(jws, keys)
-        caller = read_claims(jws.claims, kid=jws.kid)
+        return read_claims(jws.claims, issuer, kid=jws.kid)
     except MalformedJose as error:
         raise InvalidToken(str(error)) from error
-    require_current(caller, jws.claims, issuer=issuer, audiences=audiences, now_ms=now_ms)
-    return caller
 
 
 def _verify_signature(jws: Jws, keys: Mapping[str, VerifyKey]) -> None:
     key = keys.get(jws.kid) if jws.kid is not None else None
     if key is None:
-        raise InvalidToken("signed by no key that is published")
+        raise UnknownKey("signed by no key that is published")
     verify(jws, key, low_s=True)
 
 
-def read_claims(claims: Mapping[str, Any], *, kid: str | None) -> Caller:
+def read_claims(claims: Mapping[str, Any], issuer: str, *, kid: str | None) -> Caller:
     """The caller that claims describe.
 
     Raises:
         MalformedJose: a claim is missing or of another form.
+        InvalidToken: they are another issuer's.
     """
     issued_at, expires_at = (numeric_date(claims, name) for name in ("iat", "exp"))
     if issued_at is None or expires_at is None:
         raise MalformedJose("`iat` or `exp` is missing")
-    text_claim(claims, "iss")
+    if text_claim(claims, "iss") != issuer:
+        raise InvalidToken("issued by somebody else")
+    not_before = numeric_date(claims, "nbf")
     scope = claims.get("scope", "")
     cnf = claims.get("cnf", {})
     epoch = claims.get(EPOCH_CLAIM, 0)
@@ -108,7 +110,7 @@ def read_claims(claims: Mapping[str, Any], *, kid: str | None) -> Caller:
         scopes=frozenset(scope.split()),
         audiences=_audiences(claims),
         jti=text_claim(claims, "jti"),
-        issued_at_s=issued_at,
+        good_from_s=max(issued_at, not_before or 0.0),
         expires_at_ms=int(expires_at * 1000),
         epoch=epoch,
         jkt=jkt,
@@ -121,23 +123,26 @@ def read_claims(claims: Mapping[str, Any], *, kid: str | None) -> Caller:
     )
 
 
-def require_current(
-    caller: Caller, claims: Mapping[str, Any], *, issuer: str, audiences: frozenset[str], now_ms: Millis
-) -> None:
-    """Hold a token's claims against who asks and when.
+def require_current(caller: Caller, now_ms: Millis) -> None:
+    """Hold a token against the time.
 
     Raises:
-        InvalidToken: it is another issuer's, another audience's, expired, or not valid yet.
+        InvalidToken: it has expired, or is not valid yet.
     """
-    if claims["iss"] != issuer:
-        raise InvalidToken("issued by somebody else")
-    if audiences.isdisjoint(caller.audiences):
-        raise InvalidToken("meant for another audience")
     if now_ms >= caller.expires_at_ms:
         raise InvalidToken("expired")
-    not_before = numeric_date(claims, "nbf")
-    if max(caller.issued_at_s, not_before or 0.0) * 1000 > now_ms + SKEW_MS:
+    if caller.good_from_s * 1000 > now_ms + SKEW_MS:
         raise InvalidToken("not valid yet")
+
+
+def require_audience(caller: Caller, audience: str) -> None:
+    """Hold a token against whom it is meant for.
+
+    Raises:
+        InvalidToken: for somebody else.
+    """
+    if audience not in caller.audiences:
+        raise InvalidToken("meant for another audience")
 
 
 def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:

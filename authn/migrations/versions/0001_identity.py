@@ -91,7 +91,7 @@ def upgrade() -> None:
         _integer("position"),
         _text("kind"),
         _text("value"),
-        _integer("expires_at_ms", nullable=True),
+        _integer("expires_at_ms"),
         _integer("recorded_at_ms"),
         key("position"),
     )
@@ -108,14 +108,19 @@ def _grants_and_tokens() -> None:
         _text("subject"),
         _text("facts"),
         _text("jkt", nullable=True),
+        _text("session_id", nullable=True),
+        _text("lineage", nullable=True),
         _integer("created_at_ms"),
         _integer("expires_at_ms"),
+        _integer("used_at_ms", nullable=True),
         _integer("revoked_at_ms", nullable=True),
         _text("revoked_because", nullable=True),
         key("grant_id"),
     )
     op.create_index("authn_grants_by_subject", "authn_grants", ["subject"])
     op.create_index("authn_grants_by_client", "authn_grants", ["client_id"])
+    op.create_index("authn_grants_by_session", "authn_grants", ["session_id"])
+    op.create_index("authn_grants_by_expiry", "authn_grants", ["expires_at_ms"])
     op.create_table(
         "authn_refresh_tokens",
         _bytes("token_hash"),
