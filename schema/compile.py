@@ -1,6 +1,7 @@
 """From a schema's text, or its files, to its values; or to everything that is wrong with it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from schema.check import check
 from schema.errors import ProblemKind, Problems, SchemaError, SchemaProblem, Source
@@ -8,6 +9,15 @@ from schema.files import FileReader, read_text
 from schema.model import Schema
 from schema.resolve import resolve
 from schema.syntax import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A schema with the files that it was read from; positions count lines through all of them."""
+
+    schema: Schema
+    sources: tuple[Source, ...]
+
 
 TEXT_BYTES_MAX = 4 * 1024 * 1024
 
@@ -18,10 +28,15 @@ def compile_schema(text: str, file: str = "") -> Schema:
     Raises:
         SchemaError: the text is no valid schema; it carries every problem found.
     """
+    return compile_text(text, file).schema
+
+
+def compile_text(text: str, file: str = "") -> Compiled:
+    """As `compile_schema`, with the text that positions refer to."""
     _check_size(text, file)
     source = Source(text, file)
     problems = Problems(source)
-    return _compile(read_text(source, problems), problems)
+    return Compiled(_compile(read_text(source, problems), problems), (source,))
 
 
 def read_schema(text: str) -> Schema:
@@ -41,7 +56,7 @@ def read_schema(text: str) -> Schema:
     return schema
 
 
-def compile_files(path: str, read: Callable[[str], str]) -> Schema:
+def compile_files(path: str, read: Callable[[str], str]) -> Compiled:
     """Read a file with all that it imports into one schema.
 
     Args:
@@ -54,7 +69,7 @@ def compile_files(path: str, read: Callable[[str], str]) -> Schema:
     """
     reader = FileReader(read)
     items = reader.run(path)
-    return _compile(items, reader.problems)
+    return Compiled(_compile(items, reader.problems), tuple(reader.sources))
 
 
 def _check_size(text: str, file: str) -> None:

@@ -167,7 +167,7 @@ class Source:
             return SchemaProblem(kind, code, message, names=names or {}, fix=fix, file=self.file)
         start = self.offset(position.line, position.column)
         end = self.offset(position.end_line, position.end_column)
-        here = self._own(position)
+        here = self.own(position)
         at = Position(
             here.line,
             self._bytes(here.line, here.column),
@@ -180,19 +180,20 @@ class Source:
             message,
             here,
             at,
-            self._line(here.line),
+            self.line(here.line),
             _cut(self.text[start:end], _QUOTED_CHARS_MAX * 4),
             names or {},
-            fix and replace(fix, position=self._own(fix.position)),
+            fix and replace(fix, position=self.own(fix.position)),
             self.file,
         )
 
-    def _own(self, position: Position) -> Position:
+    def own(self, position: Position) -> Position:
         """A position counted from this file's first line."""
         before = self.lines_before
         return Position(position.line - before, position.column, position.end_line - before, position.end_column)
 
-    def _line(self, line: int) -> str:
+    def line(self, line: int) -> str:
+        """A line of this file, without its end."""
         starts = self.line_starts
         end = starts[line] if line < len(starts) else len(self.text)
         return self.text[starts[line - 1] : end].rstrip("\r\n")

@@ -16,13 +16,13 @@ _TIGHT_BEFORE = frozenset({"COLON", "COMMA", "RPAR", "SLASH", "HASH", "DOT", "LE
 _TIGHT_AFTER = frozenset({"LBRACE", "LPAR", "SLASH", "HASH", "DOT", "LESSTHAN", "ARROW"})
 
 
-def format_schema(text: str) -> str:
+def format_schema(text: str, file: str = "") -> str:
     """The text laid out.
 
     Raises:
         SchemaError: it cannot be parsed. What it means is not looked at.
     """
-    source = Source(text)
+    source = Source(text, file)
     tokens = scan(source)
     problems = Problems(source)
     parse(tokens, problems)

@@ -6,11 +6,11 @@ comments that schemas carry for the field's own tool (``// spicedb-ignore-warnin
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schema.check import leaves
-from schema.compile import compile_schema
-from schema.errors import Source
+from schema.compile import Compiled
+from schema.errors import Problems, Source
 from schema.model import ComputedUserset, Definition, Position, Relation, Schema, TupleToUserset
 from schema.tokens import END, FINISH, Tokens, scan
 
@@ -19,34 +19,40 @@ _OPERATORS = {"PLUS": "+", "AMPERSAND": "&", "MINUS": "-"}
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001 (the field's word for it; the builtin is never meant here)
-    """Something doubtful: ``name`` is its kind, which an ignoring comment names."""
+class LintWarning:
+    """Something doubtful: ``name`` is its kind, which an ignoring comment names; ``position`` is in ``file``."""
 
     name: str
     message: str
     position: Position
     definition: str
     relation: str
+    file: str = ""
+    source_line: str = ""
 
 
-def lint(text: str) -> list[Warning]:
-    """Warnings about a schema, in source order.
-
-    Raises:
-        SchemaError: the text is no valid schema.
-    """
-    schema = compile_schema(text)
-    found = [*_members(schema), *_mixed_operators(schema, scan(Source(text)))]
+def lint(compiled: Compiled) -> list[LintWarning]:
+    """Warnings about a schema, in source order."""
+    schema, files = compiled.schema, Problems(*compiled.sources)
+    found = list(_members(schema))
+    for source in compiled.sources:
+        found.extend(_mixed_operators(schema, scan(source)))
     kept = [one for one in found if one.name not in _ignored(schema, one)]
-    return sorted(kept, key=lambda one: (one.position.line, one.position.column, one.name))
+    kept.sort(key=lambda one: (one.position.line, one.position.column, one.name))
+    return [_in_its_file(one, files.source_of(one.position)) for one in kept]
 
 
-def _ignored(schema: Schema, warning: Warning) -> set[str]:
+def _in_its_file(warning: LintWarning, source: Source) -> LintWarning:
+    position = source.own(warning.position)
+    return replace(warning, file=source.file, position=position, source_line=source.line(position.line))
+
+
+def _ignored(schema: Schema, warning: LintWarning) -> set[str]:
     comment = schema.definitions[warning.definition].relations[warning.relation].comment
     return {found[1] for line in comment.splitlines() if (found := _IGNORE.fullmatch(line.strip()))}
 
 
-def _members(schema: Schema) -> Iterator[Warning]:
+def _members(schema: Schema) -> Iterator[LintWarning]:
     for definition in schema.definitions.values():
         own = definition.name.rpartition("/")[2]
         for member in definition.relations.values():
@@ -62,7 +68,7 @@ def _members(schema: Schema) -> Iterator[Warning]:
                     yield from _arrow(schema, definition, member, leaf)
 
 
-def _arrow(schema: Schema, definition: Definition, member: Relation, arrow: TupleToUserset) -> Iterator[Warning]:
+def _arrow(schema: Schema, definition: Definition, member: Relation, arrow: TupleToUserset) -> Iterator[LintWarning]:
     tupleset = definition.relations[arrow.tupleset]
     spelled = f"{arrow.tupleset}->{arrow.computed}"
     walked = sorted({allowed.type for allowed in tupleset.allowed})
@@ -89,11 +95,11 @@ def _arrow(schema: Schema, definition: Definition, member: Relation, arrow: Tupl
 
 def _warning(
     name: str, message: str, definition: Definition, member: Relation, position: Position | None = None
-) -> Warning:
-    return Warning(name, message, position or member.position, definition.name, member.name)
+) -> LintWarning:
+    return LintWarning(name, message, position or member.position, definition.name, member.name)
 
 
-def _mixed_operators(schema: Schema, tokens: Tokens) -> Iterator[Warning]:
+def _mixed_operators(schema: Schema, tokens: Tokens) -> Iterator[LintWarning]:
     """Different operators side by side. Parentheses leave no trace in the values, so tokens are looked at."""
     permissions = {
         (member.position.line, member.position.column): (definition, member)
