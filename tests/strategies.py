@@ -9,16 +9,16 @@ in a circle, unions and intersections flat.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from pdp.relationships import Instant, ObjectRef, Operation, Relationship, SubjectRef, Update
+from schema.compile import compile_schema
 from schema.model import (
     AllowedSubject,
     Caveat,
-    CaveatType,
     ComputedUserset,
     Definition,
     Exclusion,
@@ -43,10 +43,12 @@ NOW = Instant(10)
 INSTANTS = (Instant(5), NOW, Instant(15))
 """Around now: what expires or begins at exactly now is the interesting case."""
 
-CAVEATS: Mapping[str, Caveat] = {
-    "quota": Caveat("quota", {"limit": CaveatType("int"), "used": CaveatType("int")}, "used <= limit"),
-    "office": Caveat("office", {"inside": CaveatType("bool")}, "inside"),
-}
+FAR = Instant(1_000)
+
+CAVEATS: Mapping[str, Caveat] = compile_schema("""
+    caveat quota(limit int, used int) { used <= limit }
+    caveat office(inside bool) { inside }
+""").caveats
 CONTEXTS: Mapping[str, tuple[str, ...]] = {"quota": ("", '{"limit":1}', '{"limit":2}'), "office": ("",)}
 
 Leaf: TypeAlias = tuple[str, str]
@@ -180,6 +182,7 @@ class _Scope(NamedTuple):
 
 
 _LEAVES = ("computed",) * 5 + ("arrow",) * 4 + ("nil", "self")
+_ARROWS: tuple[tuple[Literal["any", "all"], bool], ...] = (("any", False), ("any", True), ("all", True))
 _OPERATORS = ("union", "intersection", "exclusion")
 
 
@@ -192,7 +195,8 @@ def _rewrite(draw: st.DrawFn, scope: _Scope, depth: int = 2) -> Rewrite:
             return SelfSubject()
         case "arrow" if scope.tuplesets:
             tupleset, computed = draw(st.sampled_from(scope.tuplesets)), draw(st.sampled_from(scope.anywhere))
-            return TupleToUserset(tupleset, computed, "all" if draw(st.integers(0, 2)) == 2 else "any")
+            quantifier, function_style = draw(st.sampled_from(_ARROWS))
+            return TupleToUserset(tupleset, computed, quantifier, function_style)
         case "exclusion" if scope.negation:
             return Exclusion(_rewrite(draw, scope, depth - 1), _rewrite(draw, scope, depth - 1))
         case "union" | "intersection" as operator:
@@ -262,7 +266,6 @@ def relationship(draw: st.DrawFn, schema: Schema, *, ids: Sequence[str] = IDS) -
     """One relationship that the schema allows."""
     type_, relation, entry = draw(st.sampled_from(_kinds(schema)))
     id_ = st.sampled_from(ids)
-    bound = st.sampled_from((None, None, *INSTANTS))
     return Relationship(
         type_,
         draw(id_),
@@ -272,8 +275,8 @@ def relationship(draw: st.DrawFn, schema: Schema, *, ids: Sequence[str] = IDS) -
         entry.relation,
         entry.caveat,
         draw(st.sampled_from(CONTEXTS[entry.caveat])) if entry.caveat else "",
-        draw(bound) if entry.expiration else None,
-        draw(bound) if entry.expiration else None,
+        draw(st.sampled_from((FAR, *INSTANTS))) if entry.expiration else None,
+        draw(st.sampled_from((None, None, None, *INSTANTS))) if entry.expiration else None,
     )
 
 

@@ -5,7 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from pdp.relationships import WILDCARD
+from pdp.relationships import WILDCARD, Operation, Update
+from pdp.validate import check_updates
 from schema.model import (
     ComputedUserset,
     Exclusion,
@@ -135,6 +136,12 @@ def _has_cycle(case: Case) -> bool:
     while grown := {(start, end) for start, middle in edges for again, end in edges if middle == again} - edges:
         edges |= grown
     return any(start == end for start, end in edges)
+
+
+@each_case
+def test_relationships_are_accepted(case: Case) -> None:
+    """What a case stores could have been written."""
+    check_updates(case.schema, [Update(Operation.CREATE, each) for each in case.relationships])
 
 
 def test_there_are_enough_cases() -> None:
