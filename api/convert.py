@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from authzed.api.v1 import core_pb2, permission_service_pb2
-from google.protobuf import json_format, struct_pb2
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from api.protojson import read_struct, struct_to_dict
 from api.statuses import ApiError, Code, Status
 from pdp import consistency
 from pdp.relationships import (
@@ -27,6 +28,8 @@ from pdp.stores.protocol import RelationshipStore
 from pdp.zookies import decode, encode
 
 _TERMINAL = "..."
+_SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999, which is as far as a Timestamp goes."""
 
 
 def invalid(message: str, reason: str = "", **metadata: str) -> ApiError:
@@ -69,26 +72,12 @@ def to_subject(message: core_pb2.SubjectReference) -> SubjectRef:
     return SubjectRef(message.object.object_type, message.object.object_id, relation)
 
 
-def to_context(message: struct_pb2.Struct) -> dict[str, Any]:
-    """A caveat's context as plain JSON values; whole numbers as ``int``."""
-    return {name: _plain(value) for name, value in message.fields.items()}
-
-
-def _plain(value: struct_pb2.Value) -> Any:
-    match value.WhichOneof("kind"):
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() and abs(number) <= 2**53 else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "struct_value":
-            return to_context(value.struct_value)
-        case "list_value":
-            return [_plain(item) for item in value.list_value.values]
-        case _:
-            return None
+def to_context(message: Struct) -> dict[str, Any]:
+    """A caveat's context or a transaction's metadata as plain JSON values."""
+    try:
+        return struct_to_dict(message)
+    except ValueError as error:
+        raise invalid(f"a number must be finite, and `{error}` is not") from error
 
 
 def canonical_json(context: Mapping[str, Any]) -> str:
@@ -97,7 +86,13 @@ def canonical_json(context: Mapping[str, Any]) -> str:
 
 
 def to_instant(message: Timestamp) -> Instant:
-    """Microseconds; what is finer is cut off."""
+    """Microseconds; what is finer is cut off.
+
+    Raises:
+        ApiError: it is not between the years 1 and 9999, as gRPC lets pass.
+    """
+    if not _SECONDS_MIN <= message.seconds <= _SECONDS_MAX or not 0 <= message.nanos < 1_000_000_000:
+        raise invalid("a time must be between the years 1 and 9999")
     return Instant(message.seconds * 1_000_000 + message.nanos // 1_000)
 
 
@@ -134,7 +129,8 @@ def from_relationship(relationship: Relationship) -> core_pb2.Relationship:
     if relationship.caveat_name:
         message.optional_caveat.caveat_name = relationship.caveat_name
         context = relationship.caveat_context
-        json_format.ParseDict(json.loads(context) if context else {}, message.optional_caveat.context)
+        if context:
+            message.optional_caveat.context.CopyFrom(read_struct(json.loads(context)))
     if relationship.expires_at is not None:
         message.optional_expires_at.CopyFrom(from_instant(relationship.expires_at))
     return message

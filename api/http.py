@@ -1,27 +1,32 @@
 """The v1 API over HTTP: a request's bytes in, an answer's bytes out, and the ASGI shell around that.
 
 Order of what is looked at: path and method, size of the body, JSON, credential, field rules, scope, store, then the
-method itself. Unary errors are a ``google.rpc.Status``; a stream's error stands in ``{"error": …}``.
+method itself. Unary errors are a ``google.rpc.Status``; a stream's error stands in ``{"error": …}``. Where requests
+are a stream they are read as they come, so there the credential is looked at first.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from google.protobuf.message import Message
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from api import protojson
-from api.auth import Authenticator, Caller, require_scope
 from api.fields import validate
+from api.gate import Gate, deadline, until
+from api.jsontext import BodyTooLarge, Splitter, loads
 from api.logs import log_bug
-from api.methods import Call, Streaming, Unary
+from api.methods import METHODS, Collecting, Method, Streaming, Unary
 from api.statuses import ApiError, Code, Status, status_of
-from pdp.service import Pdp
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
-DEFAULT_STORE = "default"
+"""A request message, on HTTP as on gRPC. A stream of them may be longer; each may not."""
+
 _JSON = (b"content-type", b"application/json")
 _GATEWAY = (b"grpc-metadata-content-type", b"application/grpc")
 
@@ -48,13 +53,6 @@ class Answer:
     """What the access log should tell of it."""
 
 
-class BodyTooLarge(ApiError):
-    """A body above the limit (413)."""
-
-    def __init__(self) -> None:
-        super().__init__(Status(Code.RESOURCE_EXHAUSTED, f"the body is larger than {BODY_BYTES_MAX} bytes"))
-
-
 def error_answer(error: Exception, *, streaming: bool = False) -> Answer:
     """What a caller is told of an error; what is not ours to raise is a bug, logged and not described."""
     status = status_of(error)
@@ -75,55 +73,109 @@ def error_answer(error: Exception, *, streaming: bool = False) -> Answer:
 class V1Door:
     """Answers requests for the v1 API's methods."""
 
-    def __init__(self, pdp: Pdp, authenticator: Authenticator) -> None:
-        self._pdp = pdp
-        self._authenticator = authenticator
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     async def answer(self, method: Unary | Streaming, request: Request) -> Answer:
         """Answer one request; never raises."""
         try:
-            members = protojson.loads(request.body)
-            message = protojson.parse(members, method.request())
+            members = loads(request.body)
+            message = protojson.parse(members, method.request)
         except Exception as error:
             return error_answer(error)
-        caller: Caller | None = None
+        facts: dict[str, Any] = {}
         try:
-            caller = self._authenticator.authenticate(request.headers.get("authorization"))
-            validate(message)
-            require_scope(caller, method.scope)
-            store = await self._pdp.store(request.headers.get("tessera-store", DEFAULT_STORE))
-            call = Call(store, caller, members)
-            if isinstance(method, Streaming):
-                answer = await _stream(method.stream(call, message))
-            else:
-                response = await method.handle(call, message)
-                answer = Answer(200, [_JSON, _GATEWAY], protojson.dumps(response))
+            caller = self._gate.authenticate(request.headers)
+            facts["caller"] = caller.id
+            at = deadline(request.headers)
+            async with until(at):
+                call = await self._gate.admit(method, request.headers, caller, message, members)
+                if isinstance(method, Streaming):
+                    answer = await _stream(method.run(call, message), at, facts)
+                else:
+                    answer = _unary(await method.run(call, message))
+            facts.update(call.facts)
         except Exception as error:
             answer = error_answer(error, streaming=isinstance(method, Streaming))
-        answer.facts["caller"] = caller.id if caller else None
+        facts.update(answer.facts)
+        answer.facts = facts
+        return answer
+
+    async def collect(self, method: Collecting, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> Answer:
+        """Answer a request whose body is a stream of messages; never raises but what ``body`` does."""
+        facts: dict[str, Any] = {}
+        try:
+            caller = self._gate.authenticate(headers)
+            facts["caller"] = caller.id
+            async with until(deadline(headers)):
+                call = await self._gate.admit(method, headers, caller, None, {})
+                answer = _unary(await method.run(call, _messages(method, body)))
+            facts.update(call.facts)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            answer = error_answer(error)
+        facts.update(answer.facts)
+        answer.facts = facts
         return answer
 
 
-async def _stream(messages: AsyncIterator[Message]) -> Answer:
+async def _messages(method: Collecting, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    """The request messages of a body, each held against the rules."""
+    splitter = Splitter(BODY_BYTES_MAX)
+    async for chunk in body:
+        for members in splitter.feed(chunk):
+            message = protojson.parse(members, method.request)
+            validate(message)
+            yield message
+    splitter.end()
+
+
+def _unary(response: Message) -> Answer:
+    return Answer(200, [_JSON, _GATEWAY], protojson.dumps(response))
+
+
+async def _stream(messages: AsyncIterator[Message], at: float | None, facts: dict[str, Any]) -> Answer:
     """Wait for the first message, so that an error before it has its own status."""
     try:
         first = await anext(messages)
     except StopAsyncIteration:
         return Answer(200, [_GATEWAY])
 
-    async def lines() -> AsyncIterator[bytes]:
-        yield _line(first)
+    async def lines() -> AsyncGenerator[bytes]:
         try:
-            async for message in messages:
-                yield _line(message)
+            async with until(at):
+                yield _line(first)
+                async for message in messages:
+                    yield _line(message)
         except Exception as error:
-            yield error_answer(error, streaming=True).body + b"\n"
+            answer = error_answer(error, streaming=True)
+            facts.update(answer.facts)
+            yield answer.body + b"\n"
+        finally:
+            if isinstance(messages, AsyncGenerator):
+                await messages.aclose()
 
     return Answer(200, [_JSON, _GATEWAY], chunks=lines())
 
 
 def _line(message: Message) -> bytes:
     return b'{"result":' + protojson.dumps(message) + b"}\n"
+
+
+async def read_chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """A body as it comes.
+
+    Raises:
+        ConnectionError: the caller went away.
+    """
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ConnectionError("the caller went away")
+        yield event.get("body", b"")
+        if not event.get("more_body", False):
+            return
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], bytes_max: int = BODY_BYTES_MAX) -> bytes:
@@ -135,20 +187,15 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bytes_max: int
     """
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > bytes_max:
-        raise BodyTooLarge
+        raise BodyTooLarge(bytes_max)
     chunks: list[bytes] = []
     size = 0
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise ConnectionError("the caller went away")
-        chunk = event.get("body", b"")
+    async for chunk in read_chunks(receive):
         size += len(chunk)
         if size > bytes_max:
-            raise BodyTooLarge
+            raise BodyTooLarge(bytes_max)
         chunks.append(chunk)
-        if not event.get("more_body", False):
-            return b"".join(chunks)
+    return b"".join(chunks)
 
 
 def decode_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -178,23 +225,67 @@ async def send_answer(send: Send, answer: Answer) -> None:
 class Endpoint:
     """The ASGI application of one method's path."""
 
-    def __init__(self, method: Unary | Streaming, door: V1Door) -> None:
+    def __init__(self, method: Method, door: V1Door) -> None:
         self._method = method
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         headers = decode_headers(scope["headers"])
+        state = scope.setdefault("state", {})
+        method = self._method
         if scope["method"] != "POST":
-            answer = error_answer(ApiError(Status(Code.UNIMPLEMENTED, "Method Not Allowed")))
-        else:
+            await _finish(state, send, error_answer(ApiError(Status(Code.UNIMPLEMENTED, "Method Not Allowed"))))
+            return
+        with suppress(ConnectionError):
+            if isinstance(method, Collecting):
+                await _finish(state, send, await self._door.collect(method, headers, read_chunks(receive)))
+                return
             try:
                 body = await read_body(receive, headers)
             except BodyTooLarge as error:
-                answer = error_answer(error)
-            except ConnectionError:
+                await _finish(state, send, error_answer(error))
                 return
+            request = Request(headers, body)
+            if isinstance(method, Streaming):
+                await _while_connected(receive, self._respond(state, send, method, request))
             else:
-                answer = await self._door.answer(self._method, Request(headers, body))
-        scope.setdefault("state", {}).update(answer.facts)
+                await self._respond(state, send, method, request)
+
+    async def _respond(self, state: dict[str, Any], send: Send, method: Unary | Streaming, request: Request) -> None:
+        await _finish(state, send, await self._door.answer(method, request))
+
+
+def v1_routes(gate: Gate) -> list[BaseRoute]:
+    """Routes of every method of the v1 API."""
+    door = V1Door(gate)
+    return [Route(method.path, Endpoint(method, door)) for method in METHODS]
+
+
+async def _finish(state: dict[str, Any], send: Send, answer: Answer) -> None:
+    """Send an answer; what there is to tell of it is known once it is sent."""
+    try:
         await send_answer(send, answer)
+    finally:
+        if isinstance(answer.chunks, AsyncGenerator):
+            await answer.chunks.aclose()
+        state.update(answer.facts)
+
+
+async def _while_connected(receive: Receive, responding: Coroutine[Any, Any, None]) -> None:
+    """Respond until done or the caller goes away, which ends the work too."""
+    sending = asyncio.create_task(responding)
+    leaving = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not sending.done():
+            sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -8,8 +8,10 @@ from typing import Any
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
-from api.fields import InvalidFields
-from api.protojson import UndecodableBody
+from api.fields import InvalidFields, Violation
+from api.fields import to_proto as violations_to_proto
+from api.jsontext import BodyTooLarge, UndecodableBody
+from api.protojson import to_dict
 from pdp import errors as pdp
 from pdp.relationships import Precondition, Relationship, RelationshipFilter
 from schema.errors import ProblemKind, SchemaError
@@ -70,7 +72,7 @@ class Status:
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: int | None = None
-    violations: tuple[tuple[str, str, str], ...] = ()
+    violations: tuple[Violation, ...] = ()
 
     @property
     def http_status(self) -> int:
@@ -90,15 +92,8 @@ class Status:
                 }
             )
         if self.violations:
-            details.append(
-                {
-                    "@type": "type.googleapis.com/google.rpc.BadRequest",
-                    "fieldViolations": [
-                        {"field": path, "description": message, "reason": rule}
-                        for path, rule, message in self.violations
-                    ],
-                }
-            )
+            violations = violations_to_proto(self.violations)
+            details.append({"@type": "type.googleapis.com/buf.validate.Violations", **to_dict(violations)})
         return {"code": int(self.code), "message": self.message, "details": details}
 
     def to_proto(self) -> status_pb2.Status:
@@ -112,11 +107,8 @@ class Status:
             packed.Pack(info)
             details.append(packed)
         if self.violations:
-            bad = error_details_pb2.BadRequest()
-            for path, _, message in self.violations:
-                bad.field_violations.add(field=path, description=message)
             packed = AnyMessage()
-            packed.Pack(bad)
+            packed.Pack(violations_to_proto(self.violations))
             details.append(packed)
         return status_pb2.Status(code=int(self.code), message=self.message, details=details)
 
@@ -204,12 +196,12 @@ def _schema_error(error: SchemaError) -> Status:
 
 
 def _invalid_fields(error: InvalidFields) -> Status:
-    violations = tuple((v.path, v.rule_id, v.message) for v in error.violations)
-    return Status(Code.INVALID_ARGUMENT, str(error), violations=violations)
+    return Status(Code.INVALID_ARGUMENT, str(error), violations=tuple(error.violations))
 
 
 STATUSES: Mapping[type[Exception], Row] = {
     UndecodableBody: _plain(Code.INVALID_ARGUMENT),
+    BodyTooLarge: _plain(Code.RESOURCE_EXHAUSTED),
     InvalidFields: _invalid_fields,
     SchemaError: _schema_error,
     pdp.StoreUnavailable: lambda error: Status(

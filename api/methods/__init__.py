@@ -4,67 +4,56 @@ A method takes a `Call` and its request message, and gives its response message,
 goes wrong is raised as what it is; `api.statuses` says what the caller is told.
 """
 
-from authzed.api.v1 import permission_service_pb2 as permissions_pb
-from authzed.api.v1 import schema_service_pb2 as schema_pb
+from authzed.api.v1 import permission_service_pb2, schema_service_pb2
 
-from api.methods.call import Call, Method, Streaming, Unary
+from api.methods.call import Call, Collecting, Method, Streaming, Unary, method
 from api.methods.permissions import check_permission
 from api.methods.relationships import read_relationships, write_relationships
 from api.methods.schema import read_schema, write_schema
 
-__all__ = ["METHODS", "Call", "Method", "Streaming", "Unary"]
+__all__ = ["METHODS", "Call", "Collecting", "Method", "Streaming", "Unary"]
 
-_PERMISSIONS = "authzed.api.v1.PermissionsService"
-_SCHEMA = "authzed.api.v1.SchemaService"
+_PERMISSIONS = permission_service_pb2.DESCRIPTOR.services_by_name["PermissionsService"]
+_SCHEMA = schema_service_pb2.DESCRIPTOR.services_by_name["SchemaService"]
 
-METHODS: tuple[Unary | Streaming, ...] = (
-    Unary(
+METHODS: tuple[Method, ...] = (
+    method(
         _PERMISSIONS,
         "CheckPermission",
         "/v1/permissions/check",
         "permissions:check",
-        permissions_pb.CheckPermissionRequest,
-        permissions_pb.CheckPermissionResponse,
         "Has a subject a permission on a resource?",
         check_permission,
     ),
-    Unary(
+    method(
         _PERMISSIONS,
         "WriteRelationships",
         "/v1/relationships/write",
         "relationships:write",
-        permissions_pb.WriteRelationshipsRequest,
-        permissions_pb.WriteRelationshipsResponse,
         "Create, touch and delete relationships, all or none of them.",
         write_relationships,
     ),
-    Streaming(
+    method(
         _PERMISSIONS,
         "ReadRelationships",
         "/v1/relationships/read",
         "relationships:read",
-        permissions_pb.ReadRelationshipsRequest,
-        permissions_pb.ReadRelationshipsResponse,
         "Relationships that match a filter.",
         read_relationships,
     ),
-    Unary(
+    method(
         _SCHEMA,
         "WriteSchema",
         "/v1/schema/write",
         "schema:write",
-        schema_pb.WriteSchemaRequest,
-        schema_pb.WriteSchemaResponse,
         "Replace the schema.",
         write_schema,
     ),
-    Unary(
+    method(
         _SCHEMA,
         "ReadSchema",
         "/v1/schema/read",
         "schema:read",
-        schema_pb.ReadSchemaRequest,
-        schema_pb.ReadSchemaResponse,
         "The newest schema.",
         read_schema,
     ),
