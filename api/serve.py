@@ -1,28 +1,49 @@
-"""Running the service: its event loop, its listener, its signals."""
+"""Running the service: its listener, its processes, its event loop and its signals."""
 
 import asyncio
+import multiprocessing
+import os
+import signal
 import socket
+import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
 
 from api.app import Service, http_app
-from api.logs import configure_logs
+from api.logs import configure_logs, get_logger
 from api.settings import BadSetting, Settings
 
 _SHUTDOWN_SECONDS = 4
+_SUPERVISE_SECONDS = 0.2
 
 
 def run_server(settings: Settings, *, migrate: bool) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT, in as many processes as the settings say.
 
     Raises:
         BadSetting: a setting cannot be used here, an address in use among them.
+        StoreUnavailable: the database cannot be reached.
     """
     configure_logs(settings.log_level)
+    if settings.workers > 1 and settings.database_url == "sqlite:///:memory:":
+        raise BadSetting("TESSERA_WORKERS", "several processes cannot share a database in memory")
+    with _listen(settings) as listener:
+        if settings.workers == 1:
+            _run(_serve(settings, listener, migrate=migrate))
+        else:
+            _run(_prepare(settings, migrate=migrate))
+            _Workers(settings, listener).run()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, migrate=migrate))
+        runner.run(work)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -32,14 +53,23 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
+        listener.listen(2048)
     except OSError as error:
         listener.close()
         raise BadSetting("TESSERA_HTTP_ADDR", f"cannot listen on `{address}`: {error.strerror}") from error
     return listener
 
 
-async def _serve(settings: Settings, *, migrate: bool) -> None:
-    listener = _listen(settings)
+async def _prepare(settings: Settings, *, migrate: bool) -> None:
+    """Do once what must be done once: the tables, the first keys, the first admin client."""
+    service = Service(settings)
+    try:
+        await service.start(migrate=migrate)
+    finally:
+        await service.stop()
+
+
+async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool = False) -> None:
     service = Service(settings)
     try:
         await service.start(migrate=migrate)
@@ -56,4 +86,58 @@ async def _serve(settings: Settings, *, migrate: bool) -> None:
         await uvicorn.Server(config).serve([listener])
     finally:
         await service.stop()
-        listener.close()
+
+
+def _worker(settings: Settings, listener: socket.socket) -> None:
+    """One of several processes; ends with the one that started it."""
+    configure_logs(settings.log_level)
+    parent = os.getppid()
+
+    async def serve() -> None:
+        serving = asyncio.create_task(_serve(settings, listener))
+        while not serving.done():
+            await asyncio.wait([serving], timeout=1.0)
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+    _run(serve())
+
+
+class _Workers:
+    """Starts processes that share the listener, and starts one again when it dies."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[BaseProcess] = []
+        self._stopping = False
+        self._log = get_logger("workers")
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._processes = [self._start() for _ in range(self._settings.workers)]
+        while not self._stopping:
+            time.sleep(_SUPERVISE_SECONDS)
+            for position, process in enumerate(self._processes):
+                if not self._stopping and not process.is_alive():
+                    self._log.error("a process died and is started again", exit_code=process.exitcode)
+                    self._processes[position] = self._start()
+        for process in self._processes:
+            process.terminate()
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+        for process in self._processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+
+    def _start(self) -> BaseProcess:
+        process = self._context.Process(target=_worker, args=(self._settings, self._listener), daemon=True)
+        process.start()
+        return process
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True

@@ -47,6 +47,8 @@ def serve(
 ) -> None:
     """Serve in the foreground until SIGTERM."""
     from api.serve import run_server
+    from authn.errors import AuthnError
+    from pdp.errors import PdpError
 
     settings = settings_from(
         {
@@ -63,7 +65,7 @@ def serve(
     )
     try:
         run_server(settings, migrate=migrate)
-    except BadSetting as error:
+    except (BadSetting, PdpError, AuthnError) as error:
         fail(str(error))
 
 
