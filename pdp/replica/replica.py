@@ -34,9 +34,11 @@ class Replica:
         return table
 
     def slot(self, key: SlotKey) -> Slot:
-        """A slot, empty where nothing was stored in it."""
+        """A slot, empty where nothing was stored in it; the id tables of both its types are there too."""
         slot = self.slots.get(key)
         if slot is None:
+            self.table(key.resource_type)
+            self.table(key.subject_type)
             slot = self.slots[key] = Slot(key)
         return slot
 
