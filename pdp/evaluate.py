@@ -120,6 +120,7 @@ class Evaluation:
         self._dropped: set[Node] = set()
         self._stable_until: Instant | None = None
         self.needs: dict[Read, None] = {}
+        self.steps_left = 0
 
     def ask(self, resource: ObjectRef, relation: str) -> Node:
         """Put a question; `answer` gives what came of it. All are asked before the first `run`."""
@@ -131,12 +132,14 @@ class Evaluation:
     def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
         """Go on as far as the graph is loaded, at most ``steps_max`` goals and reads; True when all is decided.
 
-        When it is False, ``needs`` holds what to fetch; empty, only the steps ran out.
+        When it is False, ``needs`` holds what to fetch; empty, only the steps ran out. ``steps_left`` is what it
+        left of them.
 
         Raises:
             WorkExceeded: more goals than ``goals_max``.
         """
         self.needs = {}
+        self.steps_left = steps_max
         if not self._stack and self._waiting:
             self._stack.extend(reversed(self._waiting))
             self._waiting.clear()
@@ -147,9 +150,9 @@ class Evaluation:
                 undecided.pop()
             if not undecided:
                 return True
-            if not steps_max:
+            if not self.steps_left:
                 return False
-            steps_max -= 1
+            self.steps_left -= 1
             item = stack.pop()
             if isinstance(item, _Source):
                 if not state[item.node]:

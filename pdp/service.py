@@ -16,8 +16,8 @@ from pdp.consistency import (
     FullyConsistent,
     MinimizeLatency,
 )
+from pdp.drive import Driver, driver
 from pdp.errors import (
-    DeadlineExceeded,
     PdpError,
     RevisionInFuture,
     SchemaChanged,
@@ -27,7 +27,6 @@ from pdp.errors import (
 )
 from pdp.evaluate import Answer, Evaluation, Permissionship
 from pdp.follow import Follower, SchemaVersion
-from pdp.graph import Graph, WithContextual
 from pdp.judge import judge_with
 from pdp.names import check_goal
 from pdp.ondemand import Fetcher
@@ -97,7 +96,7 @@ class StoreService:
         self.follower = Follower(store)
         self.keeper = ReplicaKeeper(store, self.follower, replica_settings)
         self.fetcher = Fetcher(store)
-        self._settings = settings
+        self.settings = settings
         self._clock_offset = 0
         self._clock: asyncio.Task[None] | None = None
 
@@ -181,10 +180,10 @@ class StoreService:
             request.subject,
             instant=instant,
             judge=judge_with(program.schema, request.context),
-            goals_max=self._settings.goals_max,
+            goals_max=self.settings.goals_max,
         )
         node = evaluation.ask(request.resource, request.permission)
-        await self._drive(evaluation, revision, request.contextual)
+        await self.driver(revision, request.contextual).finish(evaluation)
         return Checked(evaluation.answer(node), revision, instant)
 
     def _check_compiled(self, version: SchemaVersion, request: CheckRequest, revision: Revision) -> Answer | None:
@@ -198,20 +197,16 @@ class StoreService:
             return None
         return _HAS if has else _LACKS
 
-    async def _drive(self, evaluation: Evaluation, revision: Revision, contextual: Sequence[Relationship]) -> None:
-        """Fetch what the evaluation needs until it has decided. The only place in a check that waits."""
-        loaded = self.fetcher.graph(revision)
-        graph: Graph = self.keeper.graph(revision) or loaded
-        if contextual:
-            graph = WithContextual(graph, contextual)
-        deadline = time.monotonic() + self._settings.deadline.total_seconds()
-        while not evaluation.run(graph, self._settings.steps_a_turn):
-            if evaluation.needs:
-                await self.fetcher.load(loaded, revision, evaluation.needs)
-            else:
-                await asyncio.sleep(0)
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded("the evaluation ran out of time before it knew the answer")
+    def driver(self, revision: Revision, contextual: Sequence[Relationship]) -> Driver:
+        """What brings a query's walks to their end; its time begins now."""
+        return driver(
+            self.fetcher,
+            self.keeper,
+            revision,
+            contextual,
+            deadline=self.settings.deadline,
+            steps_a_turn=self.settings.steps_a_turn,
+        )
 
     async def write(
         self,

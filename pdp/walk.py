@@ -1,0 +1,110 @@
+"""What a query is while it runs: a walk over a graph that stops for what is not loaded, and for others' turn.
+
+A walk is plain synchronous code. It goes on as far as the graph is loaded, collects every read that it lacks, and
+may be resumed any number of times; whoever drives it fetches all of them in one round trip. `pdp.evaluate.Evaluation`
+is one; the lookups are others, written as generators over `Walking`.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+from pdp.errors import WorkExceeded
+from pdp.graph import Graph
+from pdp.stores.protocol import Found, Read
+
+Work: TypeAlias = Generator[int, None, None]
+"""Work in progress: yields what it has spent since the last time, in steps of about a microsecond or two."""
+
+
+class Walk(Protocol):
+    """See the module: `run` until it is True, fetching ``needs`` in between."""
+
+    needs: dict[Read, None]
+    steps_left: int
+
+    def run(self, graph: Graph, steps_max: int = ...) -> bool:
+        """Go on; True when there is nothing left to do.
+
+        When it is False, ``needs`` holds what to fetch; empty, only the steps ran out. ``steps_left`` is what it
+        left of them.
+        """
+        ...
+
+
+class Walking(ABC):
+    """A walk written as one generator, which yields its steps as it spends them."""
+
+    def __init__(self, reads_max: int) -> None:
+        self.needs: dict[Read, None] = {}
+        self.steps_left = 0
+        self._graph: Graph
+        self._reads_left = self._reads_max = reads_max
+        self._work = self._walk()
+
+    def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
+        """See `Walk`.
+
+        Raises:
+            WorkExceeded: more reads, or relationships read, than ``reads_max``.
+        """
+        self._graph = graph
+        self.needs = {}
+        self.steps_left = steps_max
+        for spent in self._work:
+            self.steps_left = max(self.steps_left - spent, 0)
+            if self.needs or not self.steps_left:
+                return False
+        return True
+
+    @abstractmethod
+    def _walk(self) -> Work:
+        """The work, from beginning to end. Where it yields with ``needs``, these are loaded when it goes on."""
+
+    def _read(self, read: Read) -> Sequence[Found] | None:
+        """A read's answer, or None and a note of what is needed."""
+        found = self._graph.get(read)
+        if found is None:
+            self.needs[read] = None
+            return None
+        self._spend(len(found) + 1)
+        return found
+
+    def _spend(self, reads: int) -> None:
+        self._reads_left -= reads
+        if self._reads_left < 0:
+            raise WorkExceeded(f"more than {self._reads_max} relationships were read without an answer")
+
+
+class Together:
+    """Several walks over one graph at once: what they need is fetched in the same round trips."""
+
+    def __init__(self, walks: Iterable[Walk]) -> None:
+        self._ready = deque(walks)
+        self._waiting: list[Walk] = []
+        self.needs: dict[Read, None] = {}
+        self.steps_left = 0
+
+    def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
+        """See `Walk`. All of them go as far as they can before anything is fetched."""
+        self.needs = {}
+        self.steps_left = steps_max
+        if not self._ready:
+            self._ready.extend(self._waiting)
+            self._waiting.clear()
+        while self._ready:
+            if not self.steps_left:
+                return False
+            walk = self._ready.popleft()
+            ended = walk.run(graph, self.steps_left)
+            self.steps_left = max(walk.steps_left - 1, 0)
+            if ended:
+                continue
+            if walk.needs:
+                self._waiting.append(walk)
+            else:
+                self._ready.appendleft(walk)
+        for walk in self._waiting:
+            self.needs.update(walk.needs)
+        return not self._waiting
