@@ -1,50 +1,51 @@
-"""Fixtures that all tests share: servers made once a run, something empty for each test."""
+"""Fixtures that all tests share: servers made once a run, something empty for each test.
 
-import itertools
+Tests that run side by side (pytest-xdist) have a server for each process of theirs, or, where the servers are given
+by ``TEST_POSTGRES_URL`` and ``TEST_REDIS_URL``, a database for each.
+"""
+
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
-from tests.servers import Postgres, Redis, running_postgres, running_redis
-
-_numbers = itertools.count()
+from tests.servers import GivenPostgres, Postgres, Redis, running_postgres, running_redis
 
 
 @pytest.fixture(scope="session")
 def shared_postgres() -> Iterator[Postgres]:
-    """A Postgres for all tests of this process, fast and forgetful."""
-    with running_postgres() as server:
-        yield server
+    """A Postgres for all tests of this process, fast and forgetful; or the one that was given."""
+    given = os.environ.get("TEST_POSTGRES_URL")
+    if given:
+        yield GivenPostgres(given)
+    else:
+        with running_postgres() as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
-def shared_redis() -> Iterator[Redis]:
-    """A Redis for all tests of this process."""
-    with running_redis() as server:
-        yield server
+def shared_redis_url() -> Iterator[str]:
+    """A Redis for all tests of this process, or a database for them in the one that was given."""
+    given = os.environ.get("TEST_REDIS_URL")
+    if given:
+        process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        base, _, number = given.rpartition("/") if given.count("/") > 2 else (given, "", "0")
+        yield f"{base}/{int(number or 0) + int(process)}"
+    else:
+        with running_redis() as server:
+            yield server.url
 
 
 @pytest.fixture
-def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database, dropped after the test; in the server of ``TEST_POSTGRES_URL`` where that is set."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    given = os.environ.get("TEST_POSTGRES_URL")
-    server = _Given(given) if given else request.getfixturevalue("shared_postgres")
-    server.execute(f"CREATE DATABASE {name}")
-    yield server.url(name)
-    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-class _Given(Postgres):
-    """A server that somebody else runs."""
-
-    def __init__(self, url: str) -> None:
-        self._base = url.rsplit("/", 1)[0]
-
-    def url(self, database: str = "postgres") -> str:
-        return f"{self._base}/{database}"
+def postgres_url(shared_postgres: Postgres) -> Iterator[str]:
+    """An empty database, dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    shared_postgres.execute(f"CREATE DATABASE {name}")
+    yield shared_postgres.url(name)
+    shared_postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -55,14 +56,11 @@ def durable_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def redis_url(request: pytest.FixtureRequest) -> str:
-    """An empty Redis; that of ``TEST_REDIS_URL`` where that is set."""
-    given = os.environ.get("TEST_REDIS_URL")
-    if given:
-        return given
-    server: Redis = request.getfixturevalue("shared_redis")
-    server.flush()
-    return server.url
+def redis_url(shared_redis_url: str) -> str:
+    """An empty database of a Redis."""
+    with redis.Redis.from_url(shared_redis_url) as client:
+        client.flushdb()
+    return shared_redis_url
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Real servers for tests: found, or brought by wheels; started as an ordinary user on free ports, and gone after.
 
-A server lives at most as long as the process that started it: the kernel is asked to end it with its parent.
+A server lives at most as long as the process that started it, however that one ends: beside each runs a watcher that
+waits for a pipe to close which the starting process alone holds open.
 """
 
 import asyncio
-import ctypes
 import importlib.util
 import os
 import pwd
@@ -12,20 +12,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
-_PR_SET_PDEATHSIG = 1
-_INSTALLED = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
+_INSTALLED = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr/pgsql")
+_WATCH = 'read -r _; kill -QUIT "$1" 2>/dev/null; sleep 1; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
 
 
 class ServerMissing(Exception):
@@ -55,9 +56,30 @@ def _ordinary_user() -> str | None:
     raise ServerMissing("tests run as root and there is no user `postgres` or `nobody` to run servers as")
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process still does something: one that waits to be reaped does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Watcher:
+    """Ends a process and deletes a folder when this process is gone, however it went. `dismiss` it before that."""
+
+    def __init__(self, pid: int, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            ["sh", "-c", _WATCH, "watcher", str(pid), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """Let the process be."""
+        self._process.kill()
+        self._process.communicate()
 
 
 def _reachable(folder: Path) -> bool:
@@ -66,26 +88,30 @@ def _reachable(folder: Path) -> bool:
 
 
 class _Server:
-    """A process with a folder of its own."""
+    """A process with a folder of its own, run by an ordinary user who is in no group but that user's own."""
 
     def __init__(self, name: str) -> None:
         self._user = _ordinary_user()
+        self._group = None if self._user is None else pwd.getpwnam(self._user).pw_gid
         self.folder = Path(tempfile.mkdtemp(prefix=f"tessera-{name}-"))
         self.folder.chmod(0o755)
         self.own(self.folder)
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: Watcher | None = None
 
     def own(self, path: Path) -> None:
         """Hand a path to the user who runs the server."""
         if self._user is not None:
-            shutil.chown(path, self._user)
+            shutil.chown(path, self._user, self._group)
 
     def call(self, *command: str | Path) -> None:
         """Run a command to its end, as that user."""
         done = subprocess.run(
             [str(part) for part in command],
             user=self._user,
+            group=self._group,
+            extra_groups=self._groups,
             cwd=self.folder,
             env=_environment(),
             capture_output=True,
@@ -101,13 +127,16 @@ class _Server:
             self._process = subprocess.Popen(
                 [str(part) for part in command],
                 user=self._user,
+                group=self._group,
+                extra_groups=self._groups,
                 cwd=self.folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the tests start servers before any thread of their own
+                start_new_session=True,  # a Ctrl-C is for the tests, which end it in order
             )
+        self._watcher = Watcher(self._process.pid, self.folder)
         deadline = time.monotonic() + _READY_SECONDS
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -120,13 +149,48 @@ class _Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def _groups(self) -> list[int] | None:
+        return None if self._user is None else []
+
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+        """Send a signal to the process and all that it started, the process first."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        for member in self._family():
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self.pid)
+            return [parent, *parent.children(recursive=True)]
+        return []
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self.send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a crash would: every process of it, at once."""
+        if self._process is None:
+            return
+        children = self._family()[1:]
+        self.send(signal.SIGKILL)
+        self._end(signal.SIGKILL)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while any(is_running(child) for child in children) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.dismiss()
         if process is not None and process.poll() is None:
             process.send_signal(number)
             try:
@@ -137,7 +201,7 @@ class _Server:
 
     def remove(self) -> None:
         """End the process and delete its folder."""
-        self._end(signal.SIGKILL)
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -233,16 +297,9 @@ class Postgres(_Server):
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it as a crash of the machine's processes would: every one of them, at once."""
-        if self._process is None:
-            return
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, check=False)
-        self._end(signal.SIGKILL)
-        for pid in children.stdout.split():
-            with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        """End it as a crash of the machine's processes would, and take away the lock file that it leaves."""
+        super().kill()
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        time.sleep(0.2)
 
     def restart(self) -> None:
         """Stop and start it."""
@@ -267,10 +324,19 @@ class Postgres(_Server):
             aside.submit(lambda: asyncio.run(run())).result()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+class GivenPostgres(Postgres):
+    """A server that somebody else runs; its role may create databases."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+
+    def url(self, database: str = "") -> str:
+        """Where a database of it is; without a name, the one that was given."""
+        return urlunsplit(self._url._replace(path=f"/{database}")) if database else urlunsplit(self._url)
+
+    def execute(self, statement: str, database: str = "") -> None:
+        """Run one statement."""
+        super().execute(statement, database)
 
 
 class Redis(_Server):
@@ -292,7 +358,18 @@ class Redis(_Server):
     def start(self) -> None:
         """Start it, empty, on the port that it had."""
         options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder))
-        self.launch([self._binary, "--port", str(self.port), *options], lambda: _listens(self.port))
+        self.launch([self._binary, "--port", str(self.port), *options], self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return self._ask(b"PING") == b"+PONG"
+        except OSError:
+            return False
+
+    def _ask(self, command: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(command + b"\r\n")
+            return connection.recv(64).strip()
 
     def stop(self) -> None:
         """End it."""
@@ -305,9 +382,7 @@ class Redis(_Server):
 
     def flush(self) -> None:
         """Forget everything."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-            connection.sendall(b"FLUSHALL\r\n")
-            assert connection.recv(64).startswith(b"+OK")
+        assert self._ask(b"FLUSHALL") == b"+OK"
 
 
 @contextmanager
