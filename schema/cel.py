@@ -36,6 +36,9 @@ _CEL_RESERVED = frozenset(
     {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in"}
     | {"let", "loop", "namespace", "null", "package", "return", "true", "var", "void", "while"}
 )
+_CEL_TYPES = frozenset(
+    {"bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"}
+)
 
 Parameters: TypeAlias = tuple[tuple[str, CaveatType], ...]
 
@@ -159,6 +162,9 @@ def _unnameable(caveat: Caveat) -> Iterator[Fault]:
     for name in caveat.parameters:
         if not _IDENTIFIER.fullmatch(name) or name in _CEL_RESERVED:
             yield Fault("unusable-parameter", f"no expression can name a parameter `{name[:64]}`", parameter=name)
+        elif name in _CEL_TYPES:
+            message = f"a parameter cannot be named `{name}`, as that is a type in expressions"
+            yield Fault("unusable-parameter", message, parameter=name)
 
 
 def _faults(text: str) -> Iterator[Fault]:

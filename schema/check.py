@@ -24,8 +24,9 @@ from schema.model import (
     Union,
 )
 
-REWRITE_DEPTH_MAX = 200
-"""Operators within one another. A chain of ``-`` nests to its left, so parentheses alone do not bound it."""
+REWRITE_DEPTH_MAX = 100
+"""Operators within one another. A chain of ``-`` nests to its left, so that parentheses alone do not bound it. What is
+printed has a pair of parentheses an operator, and can be read again."""
 
 
 class RelationName(NamedTuple):

@@ -117,7 +117,10 @@ class _Layout:
         if at in self._tokens.comments:
             self._member_gap(at)
             self._own_lines(at, "\t")
-        self._lines.append("}")
+        if self._lines[-1].endswith("{") and self._tokens.kinds[at - 1] != "CEL":
+            self._lines[-1] += "}"
+        else:
+            self._lines.append("}")
         self._body = False
         return at + 1
 

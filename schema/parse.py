@@ -286,7 +286,7 @@ class _Recovery:
         code = "unexpected-token"
         wanted = [k for k in _IN_ORDER if accepts(TABLES, states, k) and k not in tokens.unused_keywords]
         if "CAVEAT" in wanted:
-            wanted.remove(END)
+            wanted = [k for k in wanted if k != END]
         if index in tokens.broken:
             code, message = "unreadable", tokens.broken[index]
         elif names and kind in _KEYWORD_KINDS:

@@ -127,18 +127,17 @@ def print_comment(comment: str) -> Iterator[str]:
             yield f"// {line[2:].strip()}".rstrip()
             rest = rest.lstrip()
             continue
-        opening = "/**" if rest.startswith("/**") and not rest.startswith("/**/") else "/*"
-        end = rest.index("*/", 2)
-        yield from _block(opening, rest[len(opening) : end])
-        rest = rest[end + 2 :].lstrip()
+        end = rest.index("*/", 2) + 2
+        yield from _block(rest[:end])
+        rest = rest[end:].lstrip()
 
 
-def _block(opening: str, body: str) -> Iterator[str]:
-    lines = [line.strip().removeprefix("*").strip() for line in body.strip().splitlines()]
-    if len(lines) <= 1 and len(body.strip()) < _COMMENT_LINE_CHARS_MAX:
-        yield f"{opening} {body.strip()} */".replace("  ", " ") if body.strip() else f"{opening} */"
+def _block(comment: str) -> Iterator[str]:
+    if len(comment) < _COMMENT_LINE_CHARS_MAX and "\n" not in comment and "\r" not in comment:
+        yield comment
         return
+    opening = "/**" if comment.startswith("/**") else "/*"
     yield opening
-    for line in lines:
-        yield f" * {line}".rstrip()
+    for line in comment[len(opening) : -2].strip().splitlines():
+        yield f" * {line.strip().removeprefix('*').strip()}".rstrip()
     yield " */"
