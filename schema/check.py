@@ -25,8 +25,8 @@ from schema.model import (
 )
 
 REWRITE_DEPTH_MAX = 100
-"""Operators within one another. A chain of ``-`` nests to its left, so that parentheses alone do not bound it. What is
-printed has a pair of parentheses an operator, and can be read again."""
+"""Operators within one another. A chain of ``-`` nests to its left, so that parentheses alone do not bound it.
+What is printed has a pair of parentheses an operator, and can be read again."""
 
 
 class RelationName(NamedTuple):

@@ -39,6 +39,8 @@ class _Layout:
         self._lines: list[str] = []
         self._words: list[str] = []
         self._body = False
+        self._opened = 0
+        """How many lines there were when the body was opened."""
 
     def run(self) -> str:
         """Lay out everything."""
@@ -81,6 +83,7 @@ class _Layout:
             return self._statement(at, end + 2, "")
         self._body = True
         self._statement(at, end + 1, "")
+        self._opened = len(self._lines)
         if kinds[at] != "CAVEAT":
             return end + 1
         self._own_lines(end + 1, "\t")
@@ -110,14 +113,14 @@ class _Layout:
         return end + 1
 
     def _member_gap(self, at: int) -> None:
-        if self._blank_before(at) and not self._lines[-1].endswith("{"):
+        if self._blank_before(at) and len(self._lines) > self._opened:
             self._lines.append("")
 
     def _close(self, at: int) -> int:
         if at in self._tokens.comments:
             self._member_gap(at)
             self._own_lines(at, "\t")
-        if self._lines[-1].endswith("{") and self._tokens.kinds[at - 1] != "CEL":
+        if len(self._lines) == self._opened:
             self._lines[-1] += "}"
         else:
             self._lines.append("}")
