@@ -8,10 +8,12 @@ import asyncio
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +29,9 @@ _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _INSTALLED = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr/pgsql")
 _WATCH = 'read -r _; kill -QUIT "$1" 2>/dev/null; sleep 1; kill -KILL "$1" 2>/dev/null; rm -rf "$2"'
+
+
+_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class ServerMissing(Exception):
@@ -258,7 +263,7 @@ class Postgres(_Server):
             "max_connections": "200",
             "shared_buffers": "64MB",
             "logging_collector": "off",
-            **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            **(self._crash_options() if durable else _FORGETFUL),
             **(options or {}),
         }
 
@@ -269,6 +274,13 @@ class Postgres(_Server):
         copy = self.folder / "install"
         shutil.copytree(binaries.parent, copy, symlinks=True)
         return copy / "bin"
+
+    def _crash_options(self) -> Mapping[str, str]:
+        """After a crash one sync of the file system (Linux, from 14 on) in place of one a file: 0.5 s, not 3.4."""
+        told = subprocess.run([self.binaries / "postgres", "-V"], capture_output=True, check=True, text=True)
+        major = re.search(r"\d+", told.stdout)
+        is_able = sys.platform == "linux" and major is not None and int(major[0]) >= 14
+        return {"recovery_init_sync_method": "syncfs"} if is_able else {}
 
     def initialize(self) -> None:
         """Make an empty cluster."""
