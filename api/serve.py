@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -69,6 +69,20 @@ async def _prepare(settings: Settings, *, migrate: bool) -> None:
         await service.stop()
 
 
+class _Server(uvicorn.Server):
+    """A server that returns when it is told to end.
+
+    Uvicorn's own raises the signal once more, which would end the process before the service has let go of anything.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let both signals end the serving, from here to the process' end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
 async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool = False) -> None:
     service = Service(settings)
     try:
@@ -83,7 +97,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
             date_header=True,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
-        await uvicorn.Server(config).serve([listener])
+        await _Server(config).serve([listener])
     finally:
         await service.stop()
 
