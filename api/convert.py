@@ -27,7 +27,6 @@ from pdp.relationships import (
 from pdp.stores.protocol import RelationshipStore
 from pdp.zookies import decode, encode
 
-_TERMINAL = "..."
 _SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, which is as far as a Timestamp goes."""
 
@@ -67,9 +66,8 @@ def to_resource(message: core_pb2.ObjectReference) -> ObjectRef:
 
 
 def to_subject(message: core_pb2.SubjectReference) -> SubjectRef:
-    """A subject; ``...`` is the object itself."""
-    relation = "" if message.optional_relation == _TERMINAL else message.optional_relation
-    return SubjectRef(message.object.object_type, message.object.object_id, relation)
+    """A subject."""
+    return SubjectRef(message.object.object_type, message.object.object_id, message.optional_relation)
 
 
 def to_context(message: Struct) -> dict[str, Any]:

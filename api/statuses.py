@@ -183,9 +183,14 @@ def _schema_in_use(error: pdp.SchemaInUse) -> Status:
     facts = {
         "resource_type": relationship.resource_type,
         "relation": relationship.relation,
+        **error.names,
         "relationship": str(relationship),
     }
     return Status(Code.INVALID_ARGUMENT, str(error), "SCHEMA_TYPE_ERROR", facts)
+
+
+def _schema_change_refused(error: pdp.SchemaChangeRefused) -> Status:
+    return Status(Code.INVALID_ARGUMENT, str(error), "SCHEMA_TYPE_ERROR", error.names)
 
 
 def _schema_error(error: SchemaError) -> Status:
@@ -211,6 +216,7 @@ STATUSES: Mapping[type[Exception], Row] = {
     pdp.SchemaMissing: _plain(Code.NOT_FOUND),
     pdp.SchemaChanged: _plain(Code.FAILED_PRECONDITION),
     pdp.SchemaInUse: _schema_in_use,
+    pdp.SchemaChangeRefused: _schema_change_refused,
     pdp.UnknownDefinition: _plain(Code.FAILED_PRECONDITION, "UNKNOWN_DEFINITION", definition_name="name"),
     pdp.UnknownRelation: _plain(
         Code.FAILED_PRECONDITION,
