@@ -9,9 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from api.access import AccessLog, HttpMetrics
+from api.access import AccessLog, HttpMetrics, RequestLog
 from api.auth import Authenticator, Caller, Unauthenticated
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
@@ -42,6 +41,8 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.registry = CollectorRegistry()
+        self.request_log = RequestLog()
+        self.request_log.enabled = settings.log_level in {"debug", "info"}
         self.datastore: Datastore
         self.identities: AuthnStore
         self.pdp: Pdp
@@ -109,7 +110,7 @@ async def migrate_databases(settings: Settings) -> None:
         await identities.close()
 
 
-def http_app(service: Service) -> ASGIApp:
+def http_app(service: Service) -> AccessLog:
     """The HTTP application: documented routes, the v1 API, health, metrics and the OpenAPI document."""
     app = FastAPI(
         title="Tessera", version=VERSION, summary="Who is calling, and may they do this.", redirect_slashes=False
@@ -156,4 +157,4 @@ def http_app(service: Service) -> ASGIApp:
 
     app.openapi = openapi  # type: ignore[method-assign]
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
-    return AccessLog(app, HttpMetrics(service.registry), routes)
+    return AccessLog(app, HttpMetrics(service.registry), routes, service.request_log)

@@ -16,6 +16,9 @@ import uvicorn
 import uvloop
 
 from api.app import Service, http_app
+from api.fast_check import FastCheck
+from api.fast_http import fast_protocol
+from api.gate import DEFAULT_STORE
 from api.logs import configure_logs, get_logger
 from api.settings import BadSetting, Settings
 
@@ -87,8 +90,11 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
     service = Service(settings)
     try:
         await service.start(migrate=migrate)
+        app = http_app(service)
+        door = FastCheck(service.authenticator, await service.pdp.store(DEFAULT_STORE))
         config = uvicorn.Config(
-            http_app(service),
+            app,
+            http=fast_protocol(door, app),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -100,6 +106,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
         await _Server(config).serve([listener])
     finally:
         await service.stop()
+        service.request_log.flush()
 
 
 def _worker(settings: Settings, listener: socket.socket) -> None:

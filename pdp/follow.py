@@ -120,10 +120,12 @@ class Follower:
 
     async def schema(self, at: Revision) -> SchemaVersion:
         """The schema current at a revision."""
+        return self.schema_at_once(at) or _compiled(await self._store.schema(at))
+
+    def schema_at_once(self, at: Revision) -> SchemaVersion | None:
+        """The schema current at a revision, where it is at hand."""
         position = bisect_right(self._schemas, at, key=lambda version: version.written_at)
-        if position:
-            return self._schemas[position - 1]
-        return _compiled(await self._store.schema(at))
+        return self._schemas[position - 1] if position else None
 
     async def _load_schema(self, at: Revision) -> None:
         """Note the schema that is current from ``at`` on. Versions come in ascending order."""

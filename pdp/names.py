@@ -39,16 +39,27 @@ def relation(schema: Schema, type_: str, name: str) -> Relation:
     return found
 
 
+def check_names(
+    schema: Schema, resource_type: str, permission: str, subject_type: str, subject_relation: str
+) -> None:
+    """Hold a question's names against the schema.
+
+    Raises:
+        UnknownDefinition, UnknownRelation: a name is not there.
+    """
+    relation(schema, resource_type, permission)
+    definition(schema, subject_type)
+    if subject_relation:
+        relation(schema, subject_type, subject_relation)
+
+
 def check_goal(schema: Schema, resource_type: str, permission: str, subject: SubjectRef) -> None:
-    """Hold a question's names against the schema; ids are never unknown.
+    """Hold a question against the schema; ids are never unknown.
 
     Raises:
         UnknownDefinition, UnknownRelation: a name is not there.
         WildcardNotAllowed: the subject is ``type:*``.
     """
-    relation(schema, resource_type, permission)
-    definition(schema, subject.type)
-    if subject.relation:
-        relation(schema, subject.type, subject.relation)
+    check_names(schema, resource_type, permission, subject.type, subject.relation)
     if subject.id == WILDCARD:
         raise WildcardNotAllowed("subject.object_id")

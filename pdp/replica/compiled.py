@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from pdp.names import check_names
 from pdp.program import (
     AllRule,
     AnyRule,
@@ -84,9 +85,10 @@ class CompiledChecks:
         subject_id: str,
         subject_relation: str = "",
     ) -> bool:
-        """Answer a question whose names the schema has.
+        """Answer a question.
 
         Raises:
+            UnknownDefinition, UnknownRelation: it names what the schema does not have.
             Undecided: only the table can tell.
         """
         question = (resource_type, relation, subject_type, subject_relation)
@@ -111,6 +113,7 @@ class CompiledChecks:
                     writer.memberships.forget(slot, subject)
 
     def _plan(self, question: Question) -> _Plan:
+        check_names(self._program.schema, *question)
         subject = SubjectType(question.subject_type, question.subject_relation)
         writer = self._writers.get(subject)
         if writer is None:
