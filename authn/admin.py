@@ -118,7 +118,7 @@ class Administration:
         await self.client(client_id)
         await self._revoker.revoke_client(client_id, f"by {by}")
 
-    def keys(self) -> Sequence[KeyRecord]:
+    def signing_keys(self) -> Sequence[KeyRecord]:
         """Every signing key there ever was."""
         return self._keys.ring.records
 

@@ -5,6 +5,7 @@ a second driver nor an event loop inside Alembic is needed. Alembic is imported 
 """
 
 import io
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import BigInteger, Text, column, literal_column, select, table
@@ -61,6 +62,7 @@ async def require_current(database: Database) -> None:
         )
 
 
+@cache
 def _render(current: str | None, dialect: str) -> str:
     from alembic import command
     from alembic.config import Config
