@@ -48,8 +48,8 @@ def test_the_image_is_made_of_all_that_the_wheel_holds() -> None:
     wanted |= {
         "pyproject.toml",
         "constraints.txt",
-        project["project"]["readme"],
-        *project["project"]["license-files"],
+        about["readme"],
+        *about["license-files"],
     }
     assert kept == wanted
 
