@@ -19,6 +19,7 @@ from pdp.lookup_subjects import FoundSubject
 from pdp.program import Program
 from pdp.relationships import Instant, ObjectRef, Relationship, Revision, SubjectRef
 from pdp.service import StoreService
+from pdp.validate import check_contextual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,7 @@ class _Moment:
 async def _moment(store: StoreService, under: Circumstances) -> _Moment:
     revision = await store.revision(under.consistency)
     version = await store.follower.schema(revision)
+    check_contextual(version.program.schema, under.contextual)
     return _Moment(revision, store.now() if under.instant is None else under.instant, version.program)
 
 

@@ -43,7 +43,7 @@ from pdp.relationships import (
 from pdp.replica.compiled import Undecided
 from pdp.replica.keeper import ReplicaKeeper, ReplicaSettings
 from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, Usage, WriteRequest, WriteResult
-from pdp.validate import check_filter, check_updates
+from pdp.validate import check_contextual, check_filter, check_updates
 from schema.compile import compile_schema
 from schema.safety import check_change
 
@@ -170,6 +170,7 @@ class StoreService:
         version = await self.follower.schema(revision)
         program = version.program
         check_goal(program.schema, request.resource.type, request.permission, request.subject)
+        check_contextual(program.schema, request.contextual)
         instant = self.now() if request.instant is None else request.instant
         if not request.contextual:
             at_once = self._check_compiled(version, request, revision)

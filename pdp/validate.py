@@ -1,10 +1,12 @@
 """Relationships and filters, held against the schema before they reach a store."""
 
+import json
 from collections.abc import Iterable
 
+from pdp.caveats import caveats_of
 from pdp.errors import CannotUpdatePermission, DuplicateUpdate, InvalidSubjectType
 from pdp.names import definition, near, relation
-from pdp.relationships import WILDCARD, Relationship, RelationshipFilter, Update
+from pdp.relationships import WILDCARD, Operation, Relationship, RelationshipFilter, Update
 from schema.model import AllowedSubject, Relation, Schema
 
 
@@ -16,6 +18,7 @@ def check_updates(schema: Schema, updates: Iterable[Update]) -> None:
         UnknownDefinition, UnknownRelation: a name is not there.
         CannotUpdatePermission: a permission is named where a relation belongs.
         InvalidSubjectType: the relation does not take such subjects.
+        CaveatParameterInvalid: a context does not fit its caveat's parameters.
     """
     seen = set()
     for update in updates:
@@ -23,11 +26,16 @@ def check_updates(schema: Schema, updates: Iterable[Update]) -> None:
         if relationship.identity in seen:
             raise DuplicateUpdate(relationship)
         seen.add(relationship.identity)
-        check_relationship(schema, relationship, traits=update.operation.value != 3)
+        check_relationship(schema, relationship, traits=update.operation is not Operation.DELETE)
 
 
 def check_relationship(schema: Schema, relationship: Relationship, *, traits: bool = True) -> None:
-    """Hold one relationship against the schema; without ``traits`` caveat and expiration are not looked at."""
+    """Hold one relationship against the schema; without ``traits`` caveat and expiration are not looked at.
+
+    Raises:
+        UnknownDefinition, UnknownRelation, CannotUpdatePermission, InvalidSubjectType: as `check_updates`.
+        CaveatParameterInvalid: its context does not fit the caveat's parameters.
+    """
     found = relation(schema, relationship.resource_type, relationship.relation)
     if found.is_permission:
         raise CannotUpdatePermission(relationship.resource_type, relationship.relation)
@@ -39,6 +47,16 @@ def check_relationship(schema: Schema, relationship: Relationship, *, traits: bo
         raise InvalidSubjectType(
             relationship.resource_type, relationship.relation, spelled, _nearest(found, relationship, spelled)
         )
+    if traits and relationship.caveat_context:
+        caveats_of(schema).get(relationship.caveat_name).check_stored(json.loads(relationship.caveat_context))
+
+
+def check_contextual(schema: Schema, relationships: Iterable[Relationship]) -> None:
+    """Hold a question's contextual relationships against the schema, as if they were to be written.
+
+    Raises what `check_updates` raises.
+    """
+    check_updates(schema, (Update(Operation.TOUCH, relationship) for relationship in relationships))
 
 
 def _allows(entry: AllowedSubject, relationship: Relationship, traits: bool) -> bool:
