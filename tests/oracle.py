@@ -283,12 +283,12 @@ class _Model:
             for child in _points(equation):
                 self._parents[child].append(point)
         certain: set[Point] = set()
-        while True:
+        settled = False
+        while not settled:
+            before = certain
             possible = self._least_fixpoint(certain, undecided_facts=True)
-            grown = self._least_fixpoint(possible, undecided_facts=False)
-            if grown == certain:
-                break
-            certain = grown
+            certain = self._least_fixpoint(possible, undecided_facts=False)
+            settled = certain in (before, possible)
         self._certain = certain
         self._undecided = possible - certain
 

@@ -107,7 +107,7 @@ def test_check_agrees_with_the_oracle(world: World, luck: Random, loaded: float)
     compare(world, luck, loaded)
 
 
-@examples(500)
+@examples(250)
 @given(world=worlds(strategies.schemas(types=("group",)), draws=16), luck=LUCK, loaded=LOADED)
 def test_check_agrees_where_everything_is_nested_in_everything(world: World, luck: Random, loaded: float) -> None:
     """One type whose relations and permissions hold each other: cycles, through negations too, are the rule."""
@@ -128,7 +128,7 @@ RINGS = compile_schema("""
 """)
 
 
-@examples(300)
+@examples(150)
 @given(world=worlds(st.just(RINGS), ids=RING_IDS, draws=18), luck=LUCK, loaded=LOADED)
 def test_check_agrees_where_groups_ban_each_other(world: World, luck: Random, loaded: float) -> None:
     """Negations stacked over rings, where one ring is decided only when the one below it is."""
@@ -136,21 +136,21 @@ def test_check_agrees_where_groups_ban_each_other(world: World, luck: Random, lo
     compare(world, luck, loaded, subjects=subjects)
 
 
-@examples(300)
+@examples(150)
 @given(world=worlds(strategies.schemas(imported=True)), luck=LUCK, loaded=LOADED)
 def test_check_agrees_on_relations_with_a_rewrite_of_their_own(world: World, luck: Random, loaded: float) -> None:
     """Models written in another language store subjects and compute them under one name."""
     compare(world, luck, loaded)
 
 
-@examples(200)
+@examples(100)
 @given(world=worlds(strategies.schemas()), luck=LUCK, loaded=LOADED, steps_max=st.integers(1, 3))
 def test_check_agrees_when_it_is_interrupted(world: World, luck: Random, loaded: float, steps_max: int) -> None:
     """An evaluation that pauses every few steps comes to the same answers."""
     compare(world, luck, loaded, steps_max=steps_max)
 
 
-@examples(300)
+@examples(150)
 @given(data=st.data(), world=worlds(strategies.schemas(), draws=8), luck=LUCK, loaded=LOADED)
 def test_contextual_relationships_count_as_if_written(
     data: st.DataObject, world: World, luck: Random, loaded: float
@@ -162,7 +162,7 @@ def test_contextual_relationships_count_as_if_written(
     compare(world, luck, loaded, contextual=contextual, truth=replace(world, stored=list(merged.values())))
 
 
-@examples(300)
+@examples(150)
 @given(world=worlds(strategies.schemas()), luck=LUCK)
 def test_an_answer_holds_until_it_says(world: World, luck: Random) -> None:
     """From now until before ``stable_until`` the oracle keeps to the answer; without it, for ever."""

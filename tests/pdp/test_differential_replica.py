@@ -47,7 +47,7 @@ def compare(schema: Schema, checks: CompiledChecks, stored: Sequence[Relationshi
             assert found == expected, f"{resource}#{relation}@{subject}"
 
 
-@examples(500)
+@examples(250)
 @given(data=st.data(), schema=st.one_of(PLAIN, NESTED, UNIONS))
 def test_compiled_checks_agree_with_the_oracle(data: st.DataObject, schema: Schema) -> None:
     """On relationships without conditions and times."""
@@ -55,7 +55,7 @@ def test_compiled_checks_agree_with_the_oracle(data: st.DataObject, schema: Sche
     compare(schema, CompiledChecks(compile_program(schema), replica_of(stored)), stored)
 
 
-@examples(150)
+@examples(100)
 @given(data=st.data(), schema=st.one_of(NESTED, UNIONS))
 def test_what_is_remembered_is_forgotten_when_it_changes(data: st.DataObject, schema: Schema) -> None:
     """Memberships learned before a change are not told after it, across a folding of changes either."""
@@ -79,7 +79,7 @@ def test_what_is_remembered_is_forgotten_when_it_changes(data: st.DataObject, sc
         compare(schema, checks, list(stored.values()))
 
 
-@examples(300)
+@examples(150)
 @given(data=st.data(), schema=strategies.schemas())
 def test_conditions_and_times_are_left_to_the_table(data: st.DataObject, schema: Schema) -> None:
     """Whatever caveats would say, a compiled answer is right: it rests on nothing conditional."""
