@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from api.cli import schema
 from api.settings import BadSetting, Settings, read_settings
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(schema.app, name="schema")
 
 
 def fail(message: str) -> NoReturn:
