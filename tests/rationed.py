@@ -7,12 +7,14 @@ come to the same answer by every such way, and may ask for nothing twice.
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
+from pdp.bulk import Outcome, outcome
 from pdp.errors import CaveatEvaluationFailed, NegationCycle
 from pdp.evaluate import Answer, Evaluation, Judge, Permissionship, Unknown
 from pdp.graph import Graph, WithContextual
 from pdp.program import Program
 from pdp.relationships import Instant, ObjectRef, Relationship, SubjectRef
 from pdp.stores.protocol import Found, Read, SubjectsRead
+from pdp.walk import Walk
 from tests.oracle import FAILED, HAS, LACKS, PARADOX, Kind, Verdict
 
 ROUNDS_MAX = 100_000
@@ -86,35 +88,46 @@ def ask(
 ) -> list[tuple[Verdict, Answer | None]]:
     """The engine's verdicts on questions about one subject, with its answers where it has one."""
     evaluation = Evaluation(program, subject, instant=instant, judge=judge)
-    seen: Graph = WithContextual(graph, contextual) if contextual else graph
     nodes = [evaluation.ask(resource, relation) for resource, relation in questions]
+    drive(evaluation, graph, contextual=contextual, steps_max=steps_max)
+    return [told(outcome(evaluation, node)) for node in nodes]
+
+
+def drive(walk: Walk, graph: Graph, *, contextual: Sequence[Relationship] = (), steps_max: int = 1_000_000) -> None:
+    """Bring any walk to its end, fetching what it needs."""
+    seen: Graph = WithContextual(graph, contextual) if contextual else graph
     for _ in range(ROUNDS_MAX):
-        if evaluation.run(seen, steps_max):
-            break
-        if evaluation.needs:
+        if walk.run(seen, steps_max):
+            return
+        if walk.needs:
             assert isinstance(graph, RationedGraph), "everything was loaded"
-            graph.fetch(evaluation.needs)
-    else:
-        raise AssertionError("the evaluation does not end")
-    verdicts: list[tuple[Verdict, Answer | None]] = []
-    for node in nodes:
-        try:
-            answer = evaluation.answer(node)
-        except CaveatEvaluationFailed:
-            verdicts.append((FAILED, None))
-        except NegationCycle:
-            verdicts.append((PARADOX, None))
-        else:
-            verdicts.append((_VERDICTS.get(answer.permissionship) or _conditional(answer), answer))
-    return verdicts
+            graph.fetch(walk.needs)
+    raise AssertionError("the walk does not end")
 
 
 _VERDICTS = {Permissionship.HAS_PERMISSION: HAS, Permissionship.NO_PERMISSION: LACKS}
 
 
-def _conditional(answer: Answer) -> Verdict:
-    assert len(set(answer.missing)) == len(answer.missing), "a parameter is named twice"
-    return Verdict(Kind.CONDITIONAL, frozenset(answer.missing))
+def told(outcome: Outcome) -> tuple[Verdict, Answer | None]:
+    """What the engine came to, in the oracle's words; what is no answer about data is raised."""
+    match outcome:
+        case CaveatEvaluationFailed():
+            return FAILED, None
+        case NegationCycle():
+            return PARADOX, None
+        case Answer():
+            return permissionship(outcome.permissionship, outcome.missing), outcome
+        case _:
+            raise outcome
+
+
+def permissionship(value: Permissionship, missing: Sequence[str]) -> Verdict:
+    """The three values that come with names."""
+    if value is not Permissionship.CONDITIONAL_PERMISSION:
+        assert not missing, "names are for conditional answers"
+        return _VERDICTS[value]
+    assert len(set(missing)) == len(missing) > 0, "each parameter is named, once"
+    return Verdict(Kind.CONDITIONAL, frozenset(missing))
 
 
 def judge_by(valuation: Mapping[tuple[str, str], Verdict]) -> Judge:
