@@ -178,6 +178,23 @@ def _precondition_failed(error: pdp.PreconditionFailed) -> Status:
     return Status(Code.FAILED_PRECONDITION, str(error), "WRITE_OR_DELETE_PRECONDITION_FAILURE", facts)
 
 
+def _invalid_filter(error: pdp.InvalidFilter) -> Status:
+    return Status(
+        Code.INVALID_ARGUMENT, str(error), "INVALID_FILTER", {"filter": str(filter_facts("", error.filter))}
+    )
+
+
+def _too_many_to_delete(error: pdp.TooManyToDelete) -> Status:
+    facts = {"limit": str(error.limit), **filter_facts("filter_", error.filter)}
+    reason = "TOO_MANY_RELATIONSHIPS_FOR_TRANSACTIONAL_DELETE"
+    return Status(Code.INVALID_ARGUMENT, str(error), reason, facts)
+
+
+def _counter_already_registered(error: pdp.CounterAlreadyRegistered) -> Status:
+    facts = {"counter_name": error.name, **filter_facts("new_filter_", error.filter)}
+    return Status(Code.FAILED_PRECONDITION, str(error), "COUNTER_ALREADY_REGISTERED", facts)
+
+
 def _schema_in_use(error: pdp.SchemaInUse) -> Status:
     relationship = error.relationship
     facts = {
@@ -249,6 +266,21 @@ STATUSES: Mapping[type[Exception], Row] = {
         Code.INVALID_ARGUMENT, "CAVEAT_PARAMETER_TYPE_ERROR", caveat_name="caveat", parameter_name="parameter"
     ),
     pdp.WildcardNotAllowed: _plain(Code.INVALID_ARGUMENT, "WILDCARD_NOT_ALLOWED", field="field"),
+    pdp.InvalidFilter: _invalid_filter,
+    pdp.TooManyToDelete: _too_many_to_delete,
+    pdp.IdempotencyConflict: _plain(Code.ABORTED, "IDEMPOTENCY_KEY_REUSED", idempotency_key="key"),
+    pdp.QuotaExceeded: _plain(
+        Code.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", retry_after_s=1, quota="quota", maximum="maximum"
+    ),
+    pdp.KeyCollision: _plain(Code.INTERNAL),
+    pdp.ImportRefused: _plain(Code.RESOURCE_EXHAUSTED),
+    pdp.WatchTooSlow: _plain(Code.RESOURCE_EXHAUSTED),
+    pdp.CounterAlreadyRegistered: _counter_already_registered,
+    pdp.CounterNotRegistered: _plain(Code.FAILED_PRECONDITION, "COUNTER_NOT_REGISTERED", counter_name="name"),
+    pdp.StoreExists: _plain(Code.ALREADY_EXISTS),
+    pdp.DatabaseNotMigrated: _plain(Code.UNAVAILABLE, "DATASTORE_NOT_MIGRATED", retry_after_s=5),
+    pdp.UnknownMigration: _plain(Code.INVALID_ARGUMENT),
+    pdp.InvalidBackup: _plain(Code.INVALID_ARGUMENT),
 }
 
 

@@ -6,7 +6,7 @@ No class knows a status code; `api` maps each to one in a single table.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from pdp.relationships import Precondition, Relationship
+from pdp.relationships import Precondition, Relationship, RelationshipFilter
 
 
 class PdpError(Exception):
@@ -188,3 +188,96 @@ class WildcardNotAllowed(PdpError):
     def __init__(self, field: str) -> None:
         super().__init__("cannot perform this query on a wildcard subject; name one subject")
         self.field = field
+
+
+class DatabaseNotMigrated(PdpError):
+    """The database's tables are of a version that this program cannot run on."""
+
+
+class UnknownMigration(PdpError):
+    """A version of the database's tables that is not known here."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"no migration `{version}` is known to this program")
+        self.version = version
+
+
+class StoreExists(PdpError):
+    """A store of that name is there already."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"a store `{store}` exists already")
+        self.store = store
+
+
+class QuotaExceeded(PdpError):
+    """A store's quota does not allow the write; ``quota`` names it."""
+
+    def __init__(self, quota: str, maximum: int) -> None:
+        wanted = "takes no more writes in this second" if quota == "writes_per_second_max" else "is full"
+        super().__init__(f"the store {wanted}: its quota `{quota}` is {maximum}")
+        self.quota = quota
+        self.maximum = maximum
+
+
+class IdempotencyConflict(PdpError):
+    """An idempotency key was used before, with another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"idempotency key `{key}` was used for another request")
+        self.key = key
+
+
+class TooManyToDelete(PdpError):
+    """More relationships match than one call may delete; none was deleted."""
+
+    def __init__(self, limit: int, filter_: RelationshipFilter) -> None:
+        super().__init__(f"more than {limit} relationships match, and a partial deletion was not asked for")
+        self.limit = limit
+        self.filter = filter_
+
+
+class KeyCollision(PdpError):
+    """Two relationships have the same row key. It has never been seen; nothing is overwritten."""
+
+    def __init__(self, stored: Relationship, wanted: Relationship) -> None:
+        super().__init__(f"relationships `{stored}` and `{wanted}` have the same row key")
+        self.stored = stored
+        self.wanted = wanted
+
+
+class ImportRefused(PdpError):
+    """A stream of relationships that cannot be stored as one revision."""
+
+
+class WatchTooSlow(PdpError):
+    """A watcher did not take its events in time; it may resume from the last one it took."""
+
+
+class CounterAlreadyRegistered(PdpError):
+    """A counter of that name exists."""
+
+    def __init__(self, name: str, filter_: RelationshipFilter) -> None:
+        super().__init__(f"counter `{name}` is already registered")
+        self.name = name
+        self.filter = filter_
+
+
+class CounterNotRegistered(PdpError):
+    """No counter of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"counter `{name}` is not registered")
+        self.name = name
+
+
+class InvalidFilter(PdpError):
+    """A filter that asks for nothing, or for what contradicts itself."""
+
+    def __init__(self, reason: str, filter_: RelationshipFilter) -> None:
+        super().__init__(f"invalid filter: {reason}")
+        self.filter = filter_
+
+
+class InvalidBackup(PdpError):
+    """A file that is no backup, is damaged, or was made by a newer version."""

@@ -1,21 +1,6 @@
-"""Migrations of the relationship tables; `upgrade` runs those that a database lacks."""
+"""Versions of the tables of stores and relationships, oldest first; `pdp.stores.migrate` runs them.
 
-from pathlib import Path
-
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-
-VERSION_TABLE = "pdp_version"
-
-
-def _config(connection: sa.Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.attributes["connection"] = connection
-    return config
-
-
-def upgrade(connection: sa.Connection) -> None:
-    """Bring the database behind a connection to the newest schema."""
-    command.upgrade(_config(connection), "head")
+A version comes in two phases, so that programs of the version before run beside it: one that only adds (columns with
+a default, tables, indexes) and leaves ``pdp_programs.oldest`` alone, and, a release later, one that takes away what
+nobody reads any more and raises it.
+"""

@@ -1,426 +1,280 @@
-"""Relationships in Postgres, or what speaks its protocol.
+"""Stores in Postgres, through asyncpg.
 
-A write locks its store's row, decides by ``SELECT`` under that lock, and writes with a handful of statements whatever
-the size of the batch. Nothing rests on a session, so that a pooler in transaction mode may stand between.
+Nothing here needs a session: transactions are short and whole, settings are ``SET LOCAL``, no ``LISTEN``, no advisory
+locks. So a pooler may stand between, in transaction mode too: then ``prepared_statements`` must be off, and every
+statement gets a transaction of its own, since an unnamed statement is parsed and run in two steps.
+
+A read at a revision may be answered by a read replica: it reports where its snapshot stands in the same statement,
+and where it has not replayed far enough the primary answers instead.
 """
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import itertools
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
-import orjson
 
-from pdp.errors import PdpError, SchemaChanged, SchemaInUse, StoreNotFound, StoreUnavailable
-from pdp.relationships import Instant, Relationship, RelationshipFilter, Revision
-from pdp.stores.group import GroupCommit
-from pdp.stores.judge import Batch
-from pdp.stores.keys import forward_key, key_range, relation_prefix, slot_part
-from pdp.stores.protocol import (
-    Found,
-    Page,
-    Read,
-    StoredSchema,
-    SubjectsRead,
-    Transaction,
-    Usage,
-    WriteRequest,
-    WriteResult,
-)
-from pdp.stores.sql import (
-    ROW,
-    Where,
-    add_counting,
-    add_filter,
-    add_snapshot,
-    add_usage,
-    relationship,
-    rows_of,
-    where_store,
-)
-from pdp.stores.sqlite import changelog
+from pdp.errors import StoreUnavailable
+from pdp.relationships import Instant, Relationship, Revision
+from pdp.stores.batch import Ended, Part, Place, Row, Saving, StoreRow
+from pdp.stores.database import Dialect, DuplicateRow, Mark, Query, Statement, Values, WriteTransaction
+from pdp.stores.filters import ROW, Where
+from pdp.stores.keys import KeyMaker
+from pdp.stores.postgres_reads import fetch_query, found_in
+from pdp.stores.postgres_server import Server, duplicate_place, translated
+from pdp.stores.protocol import Found, Read
 from pdp.stores.tables import COLUMNS, LIVING
 
-_CONNECTIONS_MAX = 8
-_TIMEOUT_SECONDS = 30.0
-_CONNECT_SECONDS = 5.0
-_SCAN_ROWS = 10_000
-_ONE_OF = "= ANY({})"
-_NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_FAR = "r.caveat_name, r.caveat_context, r.expires_at, r.valid_from"
-_UNAVAILABLE = (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
-_LATER = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.QueryCanceledError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-)
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_NOW = f"SELECT {_CLOCK}"
+_LOCK = f"""SELECT revision, committed_at, schema_revision, relationships, relationships_max, writes_per_second_max,
+    allowance, deleted_at, {_CLOCK}
+    FROM pdp_stores WHERE store_id = $1 FOR UPDATE"""
+_AT_PLACES = f"""SELECT {", ".join(f"r.{column}" for column in COLUMNS)}
+    FROM unnest($2::bigint[], $3::bigint[]) AS q (slot, pair)
+    JOIN pdp_relationships r
+    ON r.store_id = $1 AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = {LIVING}"""
+_END = f"""UPDATE pdp_relationships r SET deleted = q.revision
+    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS q (slot, pair, revision)
+    WHERE r.store_id = $1 AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = {LIVING}"""
+_SAVE = f"""WITH born AS (
+        INSERT INTO pdp_relationships (store_id, slot, pair, subject_slot, created, deleted, {ROW})
+        SELECT $1, q.* FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+            $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
+            $20::bigint[], $21::bigint[]) AS q
+    ), logged AS (
+        INSERT INTO pdp_transactions
+            (store_id, committed_at, revision, metadata, schema_changed, added, removed, changes, parts)
+        SELECT $1, $3, q.* FROM unnest($22::bigint[], $23::text[], $24::smallint[], $25::bigint[], $26::bigint[],
+            $27::bytea[], $28::bigint[]) AS q
+    ), counted AS (
+        INSERT INTO pdp_kinds AS k (store_id, resource_type, relation, subject_type, subject_relation, wildcard,
+            caveat_name, expiration, living)
+        SELECT $1, q.* FROM unnest($29::text[], $30::text[], $31::text[], $32::text[], $33::smallint[], $34::text[],
+            $35::smallint[], $36::bigint[]) AS q
+        ON CONFLICT (store_id, resource_type, relation, subject_type, subject_relation, wildcard, caveat_name,
+            expiration) DO UPDATE SET living = k.living + excluded.living
+    )
+    UPDATE pdp_stores SET revision = $2, committed_at = $3, schema_revision = $4, relationships = $5, allowance = $6
+    WHERE store_id = $1"""
+_REMEMBER = """INSERT INTO pdp_idempotency_keys (store_id, created_at, key, request_hash, result)
+    SELECT $1, $2, q.* FROM unnest($3::text[], $4::bytea[], $5::text[]) AS q
+    ON CONFLICT (store_id, key) DO UPDATE
+    SET request_hash = excluded.request_hash, result = excluded.result, created_at = excluded.created_at"""
+_PARTS = """INSERT INTO pdp_transaction_parts (store_id, revision, part, changes)
+    SELECT $1, q.* FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS q"""
+_COPIED = ("store_id", "slot", "pair", "subject_slot", "created", "deleted", *COLUMNS)
+_BORN_COLUMNS = 15
+_LOGGED_COLUMNS = 7
+_KIND_COLUMNS = 8
 
 
-class PostgresDatastore:
-    """See `pdp.stores.protocol.Datastore`."""
+class PostgresDatabase:
+    """See `pdp.stores.database.Database`."""
 
-    def __init__(self, url: str, pool: Any) -> None:
-        self._url = url
-        self._pool = pool
-        self._stores: dict[str, PostgresStore] = {}
+    dialect: Dialect = "postgresql"
 
-    @classmethod
-    async def connect(cls, url: str) -> "PostgresDatastore":
-        """Open a pool. With ``statement_cache_size=0`` in the URL no prepared statement outlives its transaction."""
-        parts = urlsplit(url)
-        options = dict(parse_qsl(parts.query))
-        cache = int(options.pop("statement_cache_size", "100"))
-        plain = urlunsplit(parts._replace(query=urlencode(options)))
-        try:
-            pool = await asyncpg.create_pool(
-                plain,
-                min_size=1,
-                max_size=_CONNECTIONS_MAX,
-                timeout=_CONNECT_SECONDS,
-                command_timeout=_TIMEOUT_SECONDS,
-                statement_cache_size=cache,
-            )
-        except (*_UNAVAILABLE, *_LATER) as error:
-            raise StoreUnavailable("the database cannot be reached") from error
-        return cls(plain, pool)
+    def __init__(self, primary: Server, replicas: Sequence[Server] = ()) -> None:
+        self._primary = primary
+        self._replicas = replicas
+        self._turn = itertools.cycle(replicas)
+        self.answered_by_replicas = 0
+        self.replicas_behind = 0
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection from the pool; what goes wrong with it is `StoreUnavailable`."""
-        try:
-            async with self._pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                yield connection
-        except (*_UNAVAILABLE, *_LATER) as error:
-            raise StoreUnavailable("the database cannot be reached") from error
+    async def begin(self) -> AsyncIterator[WriteTransaction]:
+        """See `pdp.stores.database.Database`."""
+        async with self._primary.begun(_BEGIN) as connection:
+            with translated():
+                try:
+                    yield _PostgresTransaction(connection)
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    await asyncio.shield(_roll_back(connection))
+                    raise
 
-    async def migrate(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        from sqlalchemy.ext.asyncio import create_async_engine
+    async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
+        """See `pdp.stores.database.Database`."""
+        return await self._primary.fetch(*statement.bound(self.dialect, values))
 
-        from pdp.migrations import upgrade
+    async def read(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Values]]:
+        """See `pdp.stores.database.Database`."""
+        # one row on the left, so the order of the right is the order of all
+        text = f"""SELECT m.revision, m.oldest, m.deleted_at, q.*
+            FROM (SELECT revision, oldest, deleted_at FROM pdp_stores WHERE store_id = $1) AS m
+            LEFT JOIN LATERAL (SELECT true AS present, q.* FROM ({query.text}) AS q) AS q ON true"""
+        rows = await self._at(at, text, query.parameters)
+        mark = Mark(*rows[0][:3]) if rows else None
+        return mark, [row[4:] for row in rows if row[3]]
 
-        engine = create_async_engine(self._url.replace("postgresql://", "postgresql+asyncpg://", 1))
-        async with engine.begin() as connection:
-            await connection.run_sync(upgrade)
-        await engine.dispose()
+    async def fetch(
+        self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
+    ) -> tuple[Mark | None, Sequence[Sequence[Found]]]:
+        """See `pdp.stores.database.Database`."""
+        query = fetch_query(store_id, at, reads, keys)
+        rows = await self._at(at, query.text, query.parameters)
+        return found_in(rows, len(reads))
 
-    async def is_empty(self) -> bool:
-        """See `pdp.stores.protocol.Datastore`."""
-        async with self.connection() as connection:
-            found = await connection.fetchval(
-                "SELECT to_regclass('stores') IS NOT NULL OR to_regclass('pdp_version') IS NOT NULL"
-            )
-        return not found
+    async def _at(self, at: Revision | None, text: str, parameters: Values) -> Sequence[Values]:
+        """Rows, the first of which begins with the store's newest revision, from whoever has reached ``at``."""
+        for _ in self._replicas if at is not None else ():
+            replica = next(self._turn)
+            if not replica.worth_trying():
+                continue
+            try:
+                rows = await replica.fetch(text, parameters)
+            except StoreUnavailable:
+                replica.rest()
+                continue
+            if rows and at is not None and rows[0][0] >= at:
+                self.answered_by_replicas += 1
+                return rows
+            self.replicas_behind += 1
+        return await self._primary.fetch(text, parameters)
 
-    async def ping(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        async with self.connection() as connection:
-            await connection.fetch("SELECT 1 FROM stores LIMIT 1")
+    async def script(self, statements: Sequence[str]) -> None:
+        """See `pdp.stores.database.Database`."""
+        async with self._primary.begun(_BEGIN) as connection:
+            with translated():
+                try:
+                    for statement in statements:
+                        await connection.execute(statement)
+                    await connection.execute("COMMIT")
+                finally:
+                    await asyncio.shield(_roll_back(connection))
 
-    async def open(self, name: str) -> "PostgresStore":
-        """See `pdp.stores.protocol.Datastore`."""
-        if name not in self._stores:
-            async with self.connection() as connection:
-                row = await connection.fetchrow("SELECT store_id, timeline, secret FROM stores WHERE name = $1", name)
-            if row is None:
-                raise StoreNotFound(name)
-            self._stores.setdefault(name, PostgresStore(self, name, *row))
-        return self._stores[name]
-
-    async def create(self, name: str) -> "PostgresStore":
-        """See `pdp.stores.protocol.Datastore`."""
-        insert = (
-            "INSERT INTO stores (name, timeline, secret, head, schema_revision) VALUES ($1, $2, $3, 0, 0)"
-            " ON CONFLICT (name) DO NOTHING"
-        )
-        async with self.connection() as connection:
-            await connection.execute(insert, name, secrets.token_hex(8), secrets.token_bytes(32))
-        return await self.open(name)
-
-    async def names(self) -> AsyncIterator[str]:
-        """See `pdp.stores.protocol.Datastore`."""
-        async with self.connection() as connection:
-            rows = await connection.fetch("SELECT name FROM stores ORDER BY name")
-        for row in rows:
-            yield row[0]
-
-    async def close(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        for store in self._stores.values():
-            await store.finish()
-        try:
-            await asyncio.wait_for(self._pool.close(), 2)
-        except TimeoutError:
-            self._pool.terminate()
-
-
-class PostgresStore:
-    """See `pdp.stores.protocol.RelationshipStore`."""
-
-    def __init__(self, datastore: PostgresDatastore, name: str, store_id: int, timeline: str, secret: bytes) -> None:
-        self._connection = datastore.connection
-        self._id = store_id
-        self._group = GroupCommit(self._commit)
-        self.name = name
-        self.timeline = timeline
-        self.zookie_key = secret
-
-    async def finish(self) -> None:
-        """Return once no write waits."""
-        await self._group.finish()
-
-    async def head(self) -> Revision:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        async with self._connection() as connection:
-            return Revision(await connection.fetchval("SELECT head FROM stores WHERE store_id = $1", self._id))
+    async def has_table(self, name: str) -> bool:
+        """See `pdp.stores.database.Database`."""
+        return bool((await self._primary.fetch("SELECT to_regclass($1) IS NOT NULL", [name]))[0][0])
 
     async def now(self) -> Instant:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        async with self._connection() as connection:
-            return Instant(await connection.fetchval(f"SELECT {_NOW}"))
+        """See `pdp.stores.database.Database`."""
+        return Instant((await self._primary.fetch(_NOW, []))[0][0])
 
-    async def write(self, request: WriteRequest) -> WriteResult:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        return await self._group.write(request)
+    async def remove(self, table: str, where: Where, rows_max: int) -> int:
+        """See `pdp.stores.database.Database`."""
+        some = f"SELECT ctid FROM {table} WHERE {where.sql} LIMIT {rows_max}"
+        gone = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({some})) RETURNING 1"
+        text = f"WITH gone AS ({gone}) SELECT count(*) FROM gone"
+        return int((await self._primary.fetch(text, where.parameters))[0][0])
 
-    async def _locked(self, work: Callable[[Any, Revision, Revision, Instant], Awaitable[Any]]) -> Any:
-        """Do work in a transaction that holds the store's row."""
-        async with self._connection() as connection, connection.transaction():
-            head, schema_revision, instant = await connection.fetchrow(
-                f"SELECT head, schema_revision, {_NOW} FROM stores WHERE store_id = $1 FOR UPDATE", self._id
-            )
-            return await work(connection, head, schema_revision, instant)
+    async def after_bulk(self) -> None:
+        """See `pdp.stores.database.Database`. Without statistics the planner sorts where an index has the order."""
+        await self._primary.fetch("ANALYZE pdp_relationships", [])
 
-    async def _commit(self, requests: Sequence[WriteRequest]) -> Sequence[WriteResult | PdpError]:
-        async def judge(
-            connection: Any, head: Revision, schema_revision: Revision, instant: Instant
-        ) -> Sequence[WriteResult | PdpError]:
-            updates = [update for request in requests for update in request.updates]
-            keys = list({forward_key(self.zookie_key, update.relationship.identity) for update in updates})
-            living = await connection.fetch(
-                f"SELECT {ROW} FROM relationships WHERE store_id = $1 AND key = ANY($2) AND deleted = {LIVING}",
-                self._id,
-                keys,
-            )
-            matching = {}
-            for filter_ in {p.filter for request in requests for p in request.preconditions}:
-                where = self._living()
-                add_counting(where, instant)
-                add_filter(where, self.zookie_key, filter_, _ONE_OF)
-                matching[filter_] = await self._select(connection, where, f"LIMIT {len(updates) + 1}")
-            batch = Batch(head, schema_revision, instant, map(relationship, living), matching)
-            for request in requests:
-                batch.judge(request)
-            await self._store(connection, batch, instant)
-            return batch.verdicts.results
+    async def close(self) -> None:
+        """See `pdp.stores.database.Database`."""
+        for server in (self._primary, *self._replicas):
+            await server.close()
 
-        results: Sequence[WriteResult | PdpError] = await self._locked(judge)
-        return results
 
-    async def _store(self, connection: Any, batch: Batch, instant: Instant) -> None:
-        taken = batch.verdicts.changes
-        if not taken:
-            return
-        rows = rows_of(self._id, self.zookie_key, [(revision, changes) for revision, _, changes in taken])
-        if rows.ended:
-            await connection.execute(
-                "UPDATE relationships r SET deleted = e.revision"
-                " FROM unnest($2::bytea[], $3::bigint[]) AS e(key, revision)"
-                f" WHERE r.store_id = $1 AND r.key = e.key AND r.deleted = {LIVING}",
-                self._id,
-                *map(list, zip(*rows.ended, strict=True)),
-            )
-        if rows.born:
-            await connection.execute(_INSERT, self._id, *list(map(list, zip(*rows.born, strict=True)))[1:])
-        await connection.execute(
-            "WITH moved AS (UPDATE stores SET head = $2 WHERE store_id = $1)"
-            " INSERT INTO transactions SELECT $1, revision, $3, false, metadata"
-            " FROM unnest($4::bigint[], $5::text[]) AS t(revision, metadata)",
-            self._id,
-            taken[-1][0],
-            instant,
-            [revision for revision, _, _ in taken],
-            [orjson.dumps(request.metadata).decode() for _, request, _ in taken],
+async def _roll_back(connection: asyncpg.Connection) -> None:
+    if connection.is_closed() or not connection.is_in_transaction():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
+class _PostgresTransaction:
+    """See `pdp.stores.database.WriteTransaction`."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def lock(self, store_id: int) -> StoreRow | None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        row = await self._connection.fetchrow(_LOCK, store_id)
+        return StoreRow._make(row) if row else None
+
+    async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        text, parameters = statement.bound("postgresql", values)
+        rows: Sequence[Values] = await self._connection.fetch(text, *parameters)
+        return rows
+
+    async def select(self, queries: Sequence[Query]) -> Sequence[Sequence[Values]]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        return [await self._connection.fetch(text, *parameters) for text, parameters in queries]
+
+    async def at_places(self, store_id: int, places: Sequence[Place]) -> Sequence[Relationship]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        if not places:
+            return []
+        slots, pairs = [slot for slot, _ in places], [pair for _, pair in places]
+        rows = await self._connection.fetch(_AT_PLACES, store_id, slots, pairs)
+        return [Relationship._make(row) for row in rows]
+
+    async def fetch(
+        self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
+    ) -> Sequence[Sequence[Found]]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        query = fetch_query(store_id, at, reads, keys)
+        return found_in(await self._connection.fetch(query.text, *query.parameters), len(reads))[1]
+
+    async def save(self, store_id: int, saving: Saving) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        await self.end(store_id, saving.ended)
+        born = [(*key, created, deleted, *one) for key, created, deleted, one in saving.born]
+        kinds = [(*kind, count) for kind, count in saving.kinds.items()]
+        await self._connection.execute(
+            _SAVE,
+            store_id,
+            *saving[:5],
+            *_columns(born, _BORN_COLUMNS),
+            *_columns(saving.logged, _LOGGED_COLUMNS),
+            *_columns(kinds, _KIND_COLUMNS),
         )
+        if saving.remembered:
+            remembered = [(key, *kept) for key, kept in saving.remembered]
+            await self._connection.execute(_REMEMBER, store_id, saving.committed_at, *_columns(remembered, 3))
+        await self.save_parts(store_id, saving.parts)
 
-    def _living(self) -> Where:
-        where = where_store(self._id)
-        where.add("deleted = {}", LIVING)
-        return where
+    async def end(self, store_id: int, ended: Sequence[Ended]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        if ended:
+            await self._connection.execute(_END, store_id, *_columns(ended, 3))
 
-    async def _select(self, connection: Any, where: Where, tail: str = "") -> list[Relationship]:
-        query = f"SELECT {ROW} FROM relationships WHERE {where.sql} {tail}"
-        return [relationship(row) for row in await connection.fetch(query, *where.parameters)]
+    async def save_parts(self, store_id: int, parts: Sequence[Part]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        if parts:
+            await self._connection.execute(_PARTS, store_id, *_columns(parts, 3))
 
-    async def write_schema(
-        self, text: str, *, expected: Revision | None, must_be_unused: Sequence[Usage] = ()
-    ) -> Revision:
-        """See `pdp.stores.protocol.RelationshipStore`."""
+    async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        text = await asyncio.to_thread(_copy_text, store_id, rows)
 
-        async def write(connection: Any, head: Revision, schema_revision: Revision, instant: Instant) -> Revision:
-            if schema_revision != (expected or 0):
-                raise SchemaChanged("another schema was written meanwhile; read it and repeat")
-            for index, usage in enumerate(must_be_unused):
-                where = self._living()
-                where.add("(expires_at IS NULL OR expires_at > {})", instant)
-                add_usage(where, usage)
-                for blocking in await self._select(connection, where, "LIMIT 1"):
-                    raise SchemaInUse(blocking, index)
-            revision = Revision(head + 1)
-            await connection.execute("INSERT INTO schemas VALUES ($1, $2, $3)", self._id, revision, text)
-            await connection.execute(
-                "INSERT INTO transactions VALUES ($1, $2, $3, true, '{}')", self._id, revision, instant
-            )
-            await connection.execute(
-                "UPDATE stores SET head = $2, schema_revision = $2 WHERE store_id = $1", self._id, revision
-            )
-            return revision
+        async def source() -> AsyncIterator[bytes]:
+            yield text
 
-        written: Revision = await self._locked(write)
-        return written
+        try:
+            await self._connection.copy_to_table("pdp_relationships", source=source(), columns=_COPIED, format="text")
+        except asyncpg.UniqueViolationError as error:
+            raise DuplicateRow(duplicate_place(error)) from error
 
-    async def schema(self, at: Revision) -> StoredSchema | None:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        async with self._connection() as connection:
-            row = await connection.fetchrow(
-                "SELECT text, revision FROM schemas WHERE store_id = $1 AND revision <= $2"
-                " ORDER BY revision DESC LIMIT 1",
-                self._id,
-                at,
-            )
-        return StoredSchema(row[0], Revision(row[1])) if row else None
 
-    async def fetch(self, at: Revision, reads: Sequence[Read]) -> Sequence[Sequence[Found]]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        forward: tuple[list[Any], ...] = tuple([] for _ in range(9))
-        reverse: tuple[list[Any], ...] = tuple([] for _ in range(8))
-        secret = self.zookie_key
-        for number, read in enumerate(reads):
-            if isinstance(read, SubjectsRead):
-                prefix = relation_prefix(secret, *read.resource, read.relation)
-                prefix += slot_part(secret, read.subject_type, read.subject_relation)
-                ends = (*read.resource, read.relation, read.subject_type, read.subject_relation)
-                if not read.subject_ids:
-                    _append(forward, number, *key_range(prefix), *ends, None)
-                for id_ in read.subject_ids:
-                    key = forward_key(
-                        secret, (*read.resource, read.relation, read.subject_type, id_, read.subject_relation)
-                    )
-                    _append(forward, number, key, key, *ends, id_)
-            else:
-                prefix = relation_prefix(secret, *read.subject) + slot_part(secret, read.resource_type, read.relation)
-                _append(reverse, number, *key_range(prefix), *read.subject, read.resource_type, read.relation)
-        queries = [(sql, arrays) for sql, arrays in ((_FORWARD, forward), (_REVERSE, reverse)) if arrays[0]]
-        answers: list[list[Found]] = [[] for _ in reads]
-        async with self._connection() as connection:
-            for sql, arrays in queries:
-                for number, *row in await connection.fetch(sql, self._id, at, *arrays):
-                    answers[number].append(Found(*row))
-        return answers
+def _columns(rows: Sequence[Values], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
-    async def read(
-        self,
-        at: Revision,
-        filter_: RelationshipFilter,
-        *,
-        instant: Instant | None,
-        after: Relationship | None = None,
-        limit: int,
-    ) -> Page:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        where = where_store(self._id)
-        add_snapshot(where, at)
-        if instant is not None:
-            add_counting(where, instant)
-        add_filter(where, self.zookie_key, filter_, _ONE_OF)
-        if after is not None:
-            where.add("key > {}", forward_key(self.zookie_key, after.identity))
-        async with self._connection() as connection:
-            found = await self._select(connection, where, f"ORDER BY key LIMIT {limit + 1}")
-        return Page(found[:limit], len(found) > limit)
 
-    async def scan(self, at: Revision) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        after = b""
-        query = (
-            f"SELECT key, {ROW} FROM relationships WHERE store_id = $1 AND key > $2"
-            f" AND created <= $3 AND deleted > $3 ORDER BY key LIMIT {_SCAN_ROWS}"
+def _copy_text(store_id: int, rows: Sequence[Row]) -> bytes:
+    """Rows in the text format of ``COPY``, in the order of `_COPIED`."""
+    lines = []
+    for (slot, pair, subject_slot), created, deleted, one in rows:
+        texts = "\t".join(one[:8])
+        if texts.count("\t") != 7 or "\\" in texts or "\n" in texts or "\r" in texts:
+            texts = "\t".join(map(_escaped, one[:8]))
+        expires_at = "\\N" if one.expires_at is None else one.expires_at
+        valid_from = "\\N" if one.valid_from is None else one.valid_from
+        lines.append(
+            f"{store_id}\t{slot}\t{pair}\t{subject_slot}\t{created}\t{deleted}\t{texts}\t{expires_at}\t{valid_from}\n"
         )
-        while True:
-            async with self._connection() as connection:
-                rows = await connection.fetch(query, self._id, after, at)
-            if not rows:
-                return
-            yield [tuple(row)[1:] for row in rows]
-            after = rows[-1][0]
-
-    async def count(self) -> int:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        query = f"SELECT count(*) FROM relationships WHERE store_id = $1 AND deleted = {LIVING}"
-        async with self._connection() as connection:
-            return int(await connection.fetchval(query, self._id))
-
-    async def changes(self, after: Revision, limit: int) -> Sequence[Transaction]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        async with self._connection() as connection:
-            entries = await connection.fetch(
-                "SELECT revision, committed_at, schema_changed, metadata FROM transactions"
-                " WHERE store_id = $1 AND revision > $2 ORDER BY revision LIMIT $3",
-                self._id,
-                after,
-                limit,
-            )
-            if not entries:
-                return ()
-            parts = []
-            for column in ("created", "deleted"):
-                grouped: dict[int, list[Relationship]] = {}
-                for revision, *row in await connection.fetch(
-                    f"SELECT {column}, {ROW} FROM relationships"
-                    f" WHERE store_id = $1 AND {column} > $2 AND {column} <= $3",
-                    self._id,
-                    after,
-                    entries[-1][0],
-                ):
-                    grouped.setdefault(revision, []).append(relationship(row))
-                parts.append(grouped)
-        return changelog(entries, after, *parts)
+    return "".join(lines).encode()
 
 
-def _append(arrays: Sequence[list[Any]], *values: Any) -> None:
-    for array, value in zip(arrays, values, strict=True):
-        array.append(value)
-
-
-_FORWARD = f"""
-SELECT q.number, r.subject_id, {_FAR}
-FROM unnest($3::int[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-  $11::text[])
-  AS q(number, low, high, resource_type, resource_id, relation, subject_type, subject_relation, subject_id)
-JOIN relationships r ON r.store_id = $1 AND r.key BETWEEN q.low AND q.high AND r.created <= $2 AND r.deleted > $2
-  AND r.resource_type = q.resource_type AND r.resource_id = q.resource_id AND r.relation = q.relation
-  AND r.subject_type = q.subject_type AND r.subject_relation = q.subject_relation
-  AND (q.subject_id IS NULL OR r.subject_id = q.subject_id)
-"""
-_REVERSE = f"""
-SELECT q.number, r.resource_id, {_FAR}
-FROM unnest($3::int[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
-  AS q(number, low, high, subject_type, subject_id, subject_relation, resource_type, relation)
-JOIN relationships r ON r.store_id = $1 AND r.reverse_key BETWEEN q.low AND q.high
-  AND r.created <= $2 AND r.deleted > $2
-  AND r.subject_type = q.subject_type AND r.subject_id = q.subject_id AND r.subject_relation = q.subject_relation
-  AND r.resource_type = q.resource_type AND r.relation = q.relation
-"""
-_TYPES = ("bytea", "bigint", "bigint", "bytea", *["text"] * 8, "bigint", "bigint")
-_INSERT = (
-    f"INSERT INTO relationships (store_id, key, deleted, created, reverse_key, {', '.join(COLUMNS)})"
-    f" SELECT $1, * FROM unnest({', '.join(f'${n}::{type_}[]' for n, type_ in enumerate(_TYPES, start=2))})"
-)
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

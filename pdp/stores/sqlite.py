@@ -1,432 +1,365 @@
-"""Relationships in SQLite: the embedded default, in a file or in memory.
+"""Stores in SQLite: the embedded default, in a file or in memory.
 
-All statements run on threads of our own: one that writes, under ``BEGIN IMMEDIATE``, which is the store's lock here,
-and one that reads, beside it in WAL mode. Acknowledged writes are on disk (``synchronous=FULL``).
+Connections belong to threads of ours: one that writes, under ``BEGIN IMMEDIATE``, which is the store's lock here, and
+one that reads beside it in WAL mode. In memory there is one for both, so reads wait for a transaction to end. What is
+acknowledged is on disk (``synchronous=FULL``). The same file may be open elsewhere: whoever finds it locked waits.
 """
 
 import asyncio
-import secrets
+import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import orjson
-
-from pdp.errors import PdpError, RevisionExpired, SchemaChanged, SchemaInUse, StoreNotFound, StoreUnavailable
-from pdp.relationships import Instant, Relationship, RelationshipFilter, Revision
-from pdp.stores.group import GroupCommit
-from pdp.stores.judge import Batch
-from pdp.stores.keys import forward_key, key_range, relation_prefix, slot_part
-from pdp.stores.protocol import (
-    Found,
-    Page,
-    Read,
-    StoredSchema,
-    SubjectsRead,
-    Transaction,
-    Usage,
-    WriteRequest,
-    WriteResult,
-)
-from pdp.stores.sql import (
-    ROW,
-    Where,
-    add_counting,
-    add_filter,
-    add_snapshot,
-    add_usage,
-    relationship,
-    rows_of,
-    where_store,
-)
+from pdp.errors import StoreUnavailable
+from pdp.relationships import Instant, Relationship, Revision
+from pdp.stores.batch import Ended, Part, Place, Row, Saving, StoreRow
+from pdp.stores.database import Dialect, DuplicateRow, Mark, Query, Statement, Values, WriteTransaction
+from pdp.stores.filters import ROW, Where
+from pdp.stores.keys import KeyMaker
+from pdp.stores.protocol import Found, Read, SubjectsRead
 from pdp.stores.tables import LIVING
+
+_BUSY_SECONDS = 15.0
+_CACHE_KIB = 65_536
+_PARAMETER = re.compile(r"\$(\d+)")
 
 T = TypeVar("T")
 
-_BUSY_SECONDS = 10.0
-_SCAN_ROWS = 5_000
-_ONE_OF = "IN (SELECT value FROM json_each({}))"
-_INSERT = f"""
-INSERT INTO relationships (store_id, key, deleted, created, reverse_key, {ROW}) VALUES ({", ".join("?" * 15)})
-"""
+_LOCKED = (
+    "SELECT revision, committed_at, schema_revision, relationships, relationships_max, writes_per_second_max,"
+    " allowance, deleted_at FROM pdp_stores WHERE store_id = ?"
+)
+_MARK = "SELECT revision, oldest, deleted_at FROM pdp_stores WHERE store_id = ?"
+_AT_PLACE = f"SELECT {ROW} FROM pdp_relationships WHERE store_id = ? AND slot = ? AND pair = ? AND deleted = {LIVING}"
+_END = f"""UPDATE pdp_relationships SET deleted = ?
+    WHERE store_id = ? AND slot = ? AND pair = ? AND deleted = {LIVING}"""
+_INSERT = f"""INSERT INTO pdp_relationships (store_id, slot, pair, subject_slot, created, deleted, {ROW})
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_LOG = """INSERT INTO pdp_transactions
+    (store_id, revision, committed_at, metadata, schema_changed, added, removed, changes, parts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PART = "INSERT INTO pdp_transaction_parts (store_id, revision, part, changes) VALUES (?, ?, ?, ?)"
+_KIND = """INSERT INTO pdp_kinds
+    (store_id, resource_type, relation, subject_type, subject_relation, wildcard, caveat_name, expiration, living)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (store_id, resource_type, relation, subject_type, subject_relation, wildcard, caveat_name, expiration)
+    DO UPDATE SET living = living + excluded.living"""
+_REMEMBER = """INSERT INTO pdp_idempotency_keys (store_id, key, request_hash, result, created_at)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (store_id, key) DO UPDATE
+    SET request_hash = excluded.request_hash, result = excluded.result, created_at = excluded.created_at"""
+_ADVANCE = """UPDATE pdp_stores
+    SET revision = ?, committed_at = ?, schema_revision = ?, relationships = ?, allowance = ? WHERE store_id = ?"""
 _FAR = "caveat_name, caveat_context, expires_at, valid_from"
+_IN_SLOT = f"""SELECT subject_id, {_FAR} FROM pdp_relationships
+    WHERE store_id = ? AND slot = ? AND created <= ? AND deleted > ?
+    AND resource_type = ? AND resource_id = ? AND relation = ? AND subject_type = ? AND subject_relation = ?"""
+_IN_SUBJECT_SLOT = f"""SELECT resource_id, {_FAR} FROM pdp_relationships
+    WHERE store_id = ? AND subject_slot = ? AND created <= ? AND deleted > ?
+    AND subject_type = ? AND subject_id = ? AND subject_relation = ? AND resource_type = ? AND relation = ?"""
 
 
-def now() -> Instant:
-    """The clock of an embedded database is the machine's."""
-    return Instant(time.time_ns() // 1_000)
+def _numbered(text: str) -> str:
+    return _PARAMETER.sub(r"?\1", text)
 
 
-def _bound(parameters: Sequence[Any]) -> list[Any]:
-    return [orjson.dumps(p).decode() if isinstance(p, tuple) else p for p in parameters]
-
-
-def _sql(text: str) -> str:
-    return text.replace("$", "?")
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"the database did not answer: {error}") from error
+    except (sqlite3.DatabaseError, sqlite3.ProgrammingError) as error:
+        if isinstance(error, sqlite3.IntegrityError):
+            raise
+        raise StoreUnavailable(f"the database cannot be used: {error}") from error
 
 
 class _Connection:
-    """A connection that belongs to one thread."""
+    """A connection that belongs to one thread, opened when it is first used."""
 
     def __init__(self, path: str, name: str) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             connection = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=True, cached_statements=256
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
             )
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA cache_size=-65536")
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", f"cache_size = -{_CACHE_KIB}"):
+                connection.execute(f"PRAGMA {pragma}")
             self._connection = connection
         return self._connection
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do work on the connection's thread."""
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
+        with _translated():
             return work(self._open())
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailable(str(error)) from error
 
     async def close(self) -> None:
         """Let go of it."""
 
-        def close(connection: sqlite3.Connection) -> None:
-            connection.close()
+        def close() -> None:
+            if self._connection is not None:
+                self._connection.close()
 
-        if self._connection is not None:
-            await self.run(close)
-        self._thread.shutdown(wait=True)
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    return result
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, close)
+            self._thread.shutdown(wait=True)
 
 
-class SqliteDatastore:
-    """See `pdp.stores.protocol.Datastore`."""
+class SqliteDatabase:
+    """See `pdp.stores.database.Database`.
+
+    Args:
+        path: a file, or ``:memory:``.
+    """
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, path: str) -> None:
-        self.writer = _Connection(path, "sqlite-writer")
-        self.reader = self.writer if path == ":memory:" else _Connection(path, "sqlite-reader")
-        self._stores: dict[str, SqliteStore] = {}
+        self._writer = _Connection(path, "sqlite-writer")
+        self._in_memory = path == ":memory:"
+        self._reader = self._writer if self._in_memory else _Connection(path, "sqlite-reader")
+        self._writing = asyncio.Lock()
 
-    async def migrate(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import StaticPool
+    async def open(self) -> None:
+        """Raise `StoreUnavailable` unless it can be opened."""
+        await self._read(lambda connection: connection.execute("SELECT 1").fetchall())
 
-        from pdp.migrations import upgrade
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[WriteTransaction]:
+        """See `pdp.stores.database.Database`."""
+        async with self._writing:
+            await self._writer.run(lambda connection: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield _SqliteTransaction(self._writer)
+                await self._writer.run(lambda connection: connection.execute("COMMIT"))
+            except BaseException:
+                await asyncio.shield(self._writer.run(_roll_back))
+                raise
 
-        def migrate(connection: sqlite3.Connection) -> None:
-            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-            with engine.connect() as through:
-                upgrade(through)
-                through.commit()
+    async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
+        """See `pdp.stores.database.Database`."""
+        text, parameters = statement.bound(self.dialect, values)
+        if text.startswith("SELECT"):
+            return await self._read(lambda connection: connection.execute(text, parameters).fetchall())
+        async with self._writing:
+            return await self._writer.run(lambda connection: connection.execute(text, parameters).fetchall())
 
-        await self.writer.run(migrate)
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if not self._in_memory:
+            return await self._reader.run(work)
+        async with self._writing:
+            return await self._writer.run(work)
 
-    async def is_empty(self) -> bool:
-        """See `pdp.stores.protocol.Datastore`."""
-        found = "SELECT count(*) FROM sqlite_master WHERE name IN ('pdp_version', 'stores')"
-        count: int = await self.writer.run(lambda c: c.execute(found).fetchone()[0])
-        return count == 0
+    async def read(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Values]]:
+        """See `pdp.stores.database.Database`."""
+        text, parameters = _numbered(query.text), query.parameters
 
-    async def ping(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        await self.reader.run(lambda c: c.execute("SELECT 1 FROM stores LIMIT 1").fetchall())
+        def read(connection: sqlite3.Connection) -> tuple[Mark | None, Sequence[Values]]:
+            with _one_snapshot(connection):
+                mark = connection.execute(_MARK, (parameters[0],)).fetchone()
+                rows = connection.execute(text, parameters).fetchall()
+            return Mark(*mark) if mark else None, rows
 
-    async def open(self, name: str) -> "SqliteStore":
-        """See `pdp.stores.protocol.Datastore`."""
-        if name not in self._stores:
-            query = "SELECT store_id, timeline, secret FROM stores WHERE name = ?"
-            row = await self.reader.run(lambda c: c.execute(query, (name,)).fetchone())
-            if row is None:
-                raise StoreNotFound(name)
-            self._stores.setdefault(name, SqliteStore(self, name, *row))
-        return self._stores[name]
+        return await self._read(read)
 
-    async def create(self, name: str) -> "SqliteStore":
-        """See `pdp.stores.protocol.Datastore`."""
-        insert = (
-            "INSERT INTO stores (name, timeline, secret, head, schema_revision) VALUES (?, ?, ?, 0, 0)"
-            " ON CONFLICT (name) DO NOTHING"
-        )
-        await self.writer.run(lambda c: c.execute(insert, (name, secrets.token_hex(8), secrets.token_bytes(32))))
-        return await self.open(name)
+    async def fetch(
+        self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
+    ) -> tuple[Mark | None, Sequence[Sequence[Found]]]:
+        """See `pdp.stores.database.Database`."""
 
-    async def names(self) -> AsyncIterator[str]:
-        """See `pdp.stores.protocol.Datastore`."""
-        for (name,) in await self.reader.run(lambda c: c.execute("SELECT name FROM stores ORDER BY name").fetchall()):
-            yield name
+        def fetch(connection: sqlite3.Connection) -> tuple[Mark | None, Sequence[Sequence[Found]]]:
+            with _one_snapshot(connection):
+                mark = connection.execute(_MARK, (store_id,)).fetchone()
+                found = _fetch(connection, store_id, at, reads, keys)
+            return Mark(*mark) if mark else None, found
 
-    async def close(self) -> None:
-        """See `pdp.stores.protocol.Datastore`."""
-        for store in self._stores.values():
-            await store.finish()
-        if self.reader is not self.writer:
-            await self.reader.close()
-        await self.writer.close()
+        return await self._read(fetch)
 
+    async def script(self, statements: Sequence[str]) -> None:
+        """See `pdp.stores.database.Database`."""
 
-class SqliteStore:
-    """See `pdp.stores.protocol.RelationshipStore`."""
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute("COMMIT")
+            finally:
+                _roll_back(connection)
 
-    def __init__(self, datastore: SqliteDatastore, name: str, store_id: int, timeline: str, secret: bytes) -> None:
-        self._datastore = datastore
-        self._id = store_id
-        self._group = GroupCommit(self._commit)
-        self.name = name
-        self.timeline = timeline
-        self.zookie_key = secret
+        async with self._writing:
+            await self._writer.run(run)
 
-    async def finish(self) -> None:
-        """Return once no write waits."""
-        await self._group.finish()
-
-    async def head(self) -> Revision:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        query = "SELECT head FROM stores WHERE store_id = ?"
-        return Revision(await self._datastore.reader.run(lambda c: c.execute(query, (self._id,)).fetchone()[0]))
+    async def has_table(self, name: str) -> bool:
+        """See `pdp.stores.database.Database`."""
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+        count = await self._read(lambda connection: connection.execute(query, (name,)).fetchone()[0])
+        return bool(count)
 
     async def now(self) -> Instant:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        return now()
+        """See `pdp.stores.database.Database`. An embedded database's clock is the machine's."""
+        return Instant(time.time_ns() // 1_000)
 
-    async def write(self, request: WriteRequest) -> WriteResult:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        return await self._group.write(request)
+    async def remove(self, table: str, where: Where, rows_max: int) -> int:
+        """See `pdp.stores.database.Database`."""
+        some = f"SELECT rowid FROM {table} WHERE {_numbered(where.sql)} LIMIT {rows_max}"
+        text = f"DELETE FROM {table} WHERE rowid IN ({some})"
+        async with self._writing:
+            return await self._writer.run(lambda connection: connection.execute(text, where.parameters).rowcount)
 
-    async def _commit(self, requests: Sequence[WriteRequest]) -> Sequence[WriteResult | PdpError]:
-        return await self._datastore.writer.run(lambda c: _in_transaction(c, lambda c: self._judge(c, requests)))
+    async def after_bulk(self) -> None:
+        """See `pdp.stores.database.Database`. SQLite plans these statements well without statistics."""
 
-    def _judge(
-        self, connection: sqlite3.Connection, requests: Sequence[WriteRequest]
-    ) -> Sequence[WriteResult | PdpError]:
-        head, schema_revision = self._counters(connection)
-        instant = now()
-        living = []
-        one = f"SELECT {ROW} FROM relationships WHERE store_id = ? AND key = ? AND deleted = ?"
-        updates = [update for request in requests for update in request.updates]
-        for update in updates:
-            row = connection.execute(
-                one, (self._id, forward_key(self.zookie_key, update.relationship.identity), LIVING)
-            ).fetchone()
-            if row is not None:
-                living.append(relationship(row))
-        matching = {}
-        for filter_ in {p.filter for request in requests for p in request.preconditions}:
-            where = self._living()
-            add_counting(where, instant)
-            add_filter(where, self.zookie_key, filter_, _ONE_OF)
-            matching[filter_] = self._select(connection, where, f"LIMIT {len(updates) + 1}")
-        batch = Batch(head, schema_revision, instant, living, matching)
-        for request in requests:
-            batch.judge(request)
-        self._store(connection, batch, instant)
-        return batch.verdicts.results
+    async def close(self) -> None:
+        """See `pdp.stores.database.Database`."""
+        if not self._in_memory:
+            await self._reader.close()
+        await self._writer.close()
 
-    def _store(self, connection: sqlite3.Connection, batch: Batch, instant: Instant) -> None:
-        taken = batch.verdicts.changes
-        if not taken:
-            return
-        rows = rows_of(self._id, self.zookie_key, [(revision, changes) for revision, _, changes in taken])
-        end = f"UPDATE relationships SET deleted = ? WHERE store_id = ? AND key = ? AND deleted = {LIVING}"
-        connection.executemany(end, [(revision, self._id, key) for key, revision in rows.ended])
-        connection.executemany(_INSERT, rows.born)
-        connection.executemany(
-            "INSERT INTO transactions VALUES (?, ?, ?, 0, ?)",
-            [
-                (self._id, revision, instant, orjson.dumps(request.metadata).decode())
-                for revision, request, _ in taken
-            ],
-        )
-        connection.execute("UPDATE stores SET head = ? WHERE store_id = ?", (taken[-1][0], self._id))
 
-    def _counters(self, connection: sqlite3.Connection) -> tuple[Revision, Revision]:
-        query = "SELECT head, schema_revision FROM stores WHERE store_id = ?"
-        head, schema_revision = connection.execute(query, (self._id,)).fetchone()
-        return Revision(head), Revision(schema_revision)
+class _SqliteTransaction:
+    """See `pdp.stores.database.WriteTransaction`."""
 
-    def _living(self) -> Where:
-        where = where_store(self._id)
-        where.add("deleted = {}", LIVING)
-        return where
+    def __init__(self, writer: _Connection) -> None:
+        self._writer = writer
 
-    def _select(self, connection: sqlite3.Connection, where: Where, tail: str = "") -> list[Relationship]:
-        query = _sql(f"SELECT {ROW} FROM relationships WHERE {where.sql} {tail}")
-        return [relationship(row) for row in connection.execute(query, _bound(where.parameters))]
+    async def lock(self, store_id: int) -> StoreRow | None:
+        """See `pdp.stores.database.WriteTransaction`. The whole database was locked when it began."""
 
-    async def write_schema(
-        self, text: str, *, expected: Revision | None, must_be_unused: Sequence[Usage] = ()
-    ) -> Revision:
-        """See `pdp.stores.protocol.RelationshipStore`."""
+        def lock(connection: sqlite3.Connection) -> StoreRow | None:
+            row = connection.execute(_LOCKED, (store_id,)).fetchone()
+            return StoreRow._make((*row, time.time_ns() // 1_000)) if row else None
 
-        def write(connection: sqlite3.Connection) -> Revision:
-            head, schema_revision = self._counters(connection)
-            if schema_revision != (expected or 0):
-                raise SchemaChanged("another schema was written meanwhile; read it and repeat")
-            instant = now()
-            for index, usage in enumerate(must_be_unused):
-                where = self._living()
-                where.add("(expires_at IS NULL OR expires_at > {})", instant)
-                add_usage(where, usage)
-                for blocking in self._select(connection, where, "LIMIT 1"):
-                    raise SchemaInUse(blocking, index)
-            revision = Revision(head + 1)
-            connection.execute("INSERT INTO schemas VALUES (?, ?, ?)", (self._id, revision, text))
-            connection.execute("INSERT INTO transactions VALUES (?, ?, ?, 1, '{}')", (self._id, revision, instant))
-            connection.execute(
-                "UPDATE stores SET head = ?, schema_revision = ? WHERE store_id = ?", (revision, revision, self._id)
-            )
-            return revision
+        return await self._writer.run(lock)
 
-        return await self._datastore.writer.run(lambda c: _in_transaction(c, write))
+    async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        text, parameters = statement.bound("sqlite", values)
+        return await self._writer.run(lambda connection: connection.execute(text, parameters).fetchall())
 
-    async def schema(self, at: Revision) -> StoredSchema | None:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        query = (
-            "SELECT text, revision FROM schemas WHERE store_id = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"
-        )
-        row = await self._datastore.reader.run(lambda c: c.execute(query, (self._id, at)).fetchone())
-        return StoredSchema(row[0], Revision(row[1])) if row else None
+    async def select(self, queries: Sequence[Query]) -> Sequence[Sequence[Values]]:
+        """See `pdp.stores.database.WriteTransaction`."""
 
-    async def fetch(self, at: Revision, reads: Sequence[Read]) -> Sequence[Sequence[Found]]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
+        def select(connection: sqlite3.Connection) -> Sequence[Sequence[Values]]:
+            return [connection.execute(_numbered(text), values).fetchall() for text, values in queries]
 
-        def fetch(connection: sqlite3.Connection) -> Sequence[Sequence[Found]]:
-            return [self._found(connection, at, read) for read in reads]
+        return await self._writer.run(select) if queries else []
 
-        return await self._datastore.reader.run(fetch)
+    async def at_places(self, store_id: int, places: Sequence[Place]) -> Sequence[Relationship]:
+        """See `pdp.stores.database.WriteTransaction`."""
 
-    def _found(self, connection: sqlite3.Connection, at: Revision, read: Read) -> Sequence[Found]:
-        secret = self.zookie_key
-        where = where_store(self._id)
-        add_snapshot(where, at)
+        def look_up(connection: sqlite3.Connection) -> Sequence[Relationship]:
+            rows = (connection.execute(_AT_PLACE, (store_id, *place)).fetchone() for place in places)
+            return [Relationship(*row) for row in rows if row is not None]
+
+        return await self._writer.run(look_up) if places else []
+
+    async def fetch(
+        self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
+    ) -> Sequence[Sequence[Found]]:
+        """See `pdp.stores.database.WriteTransaction`."""
+        return await self._writer.run(lambda connection: _fetch(connection, store_id, at, reads, keys))
+
+    async def save(self, store_id: int, saving: Saving) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            connection.executemany(_END, _ended(store_id, saving.ended))
+            connection.executemany(_INSERT, _rows(store_id, saving.born))
+            logged = [(store_id, one.revision, saving.committed_at, *one[1:]) for one in saving.logged]
+            connection.executemany(_LOG, logged)
+            connection.executemany(_PART, [(store_id, *part) for part in saving.parts])
+            connection.executemany(_KIND, [(store_id, *kind, count) for kind, count in saving.kinds.items()])
+            remembered = [(store_id, key, *kept, saving.committed_at) for key, kept in saving.remembered]
+            connection.executemany(_REMEMBER, remembered)
+            connection.execute(_ADVANCE, (*saving[:5], store_id))
+
+        await self._writer.run(save)
+
+    async def end(self, store_id: int, ended: Sequence[Ended]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        await self._writer.run(lambda connection: connection.executemany(_END, _ended(store_id, ended)))
+
+    async def save_parts(self, store_id: int, parts: Sequence[Part]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+        await self._writer.run(lambda c: c.executemany(_PART, [(store_id, *part) for part in parts]))
+
+    async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
+        """See `pdp.stores.database.WriteTransaction`."""
+
+        def insert(connection: sqlite3.Connection) -> None:
+            before = connection.total_changes
+            try:
+                connection.executemany(_INSERT, _rows(store_id, rows))
+            except sqlite3.IntegrityError as error:
+                key = rows[connection.total_changes - before].key  # those before it went in
+                raise DuplicateRow((key.slot, key.pair)) from error
+
+        await self._writer.run(insert)
+
+
+def _rows(store_id: int, rows: Sequence[Row]) -> Iterator[Values]:
+    return ((store_id, *key, created, deleted, *one) for key, created, deleted, one in rows)
+
+
+def _ended(store_id: int, ended: Sequence[Ended]) -> Iterator[Values]:
+    return ((revision, store_id, slot, pair) for slot, pair, revision in ended)
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _one_snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def _fetch(
+    connection: sqlite3.Connection, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
+) -> Sequence[Sequence[Found]]:
+    answers = []
+    for read in reads:
         if isinstance(read, SubjectsRead):
-            column = "subject_id"
-            prefix = relation_prefix(secret, *read.resource, read.relation)
-            prefix += slot_part(secret, read.subject_type, read.subject_relation)
-            ends = (*read.resource, read.relation, read.subject_type, read.subject_relation)
-            names = ("resource_type", "resource_id", "relation", "subject_type", "subject_relation")
+            far = (read.subject_type, read.subject_relation)
+            slot = keys.slot(*read.resource, read.relation, *far)
+            values = (store_id, slot, at, at, *read.resource, read.relation, *far)
             if read.subject_ids:
-                where.add(f"subject_id {_ONE_OF}", read.subject_ids)
-            where.add("key BETWEEN {} AND {}", *key_range(prefix))
+                answers.append(_find_each(connection, read, values, keys))
+                continue
+            rows = connection.execute(_IN_SLOT, values)
         else:
-            column = "resource_id"
-            prefix = relation_prefix(secret, *read.subject) + slot_part(secret, read.resource_type, read.relation)
-            ends = (*read.subject, read.resource_type, read.relation)
-            names = ("subject_type", "subject_id", "subject_relation", "resource_type", "relation")
-            where.add("reverse_key BETWEEN {} AND {}", *key_range(prefix))
-        for name, value in zip(names, ends, strict=True):
-            where.add(f"{name} = {{}}", value)
-        query = _sql(f"SELECT {column}, {_FAR} FROM relationships WHERE {where.sql} ORDER BY {column}")
-        return [Found(*row) for row in connection.execute(query, _bound(where.parameters))]
-
-    async def read(
-        self,
-        at: Revision,
-        filter_: RelationshipFilter,
-        *,
-        instant: Instant | None,
-        after: Relationship | None = None,
-        limit: int,
-    ) -> Page:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        where = where_store(self._id)
-        add_snapshot(where, at)
-        if instant is not None:
-            add_counting(where, instant)
-        add_filter(where, self.zookie_key, filter_, _ONE_OF)
-        if after is not None:
-            where.add("key > {}", forward_key(self.zookie_key, after.identity))
-        tail = f"ORDER BY key LIMIT {limit + 1}"
-        found = await self._datastore.reader.run(lambda c: self._select(c, where, tail))
-        return Page(found[:limit], len(found) > limit)
-
-    async def scan(self, at: Revision) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        after = b""
-        while True:
-            where = where_store(self._id)
-            add_snapshot(where, at)
-            where.add("key > {}", after)
-            query = _sql(f"SELECT key, {ROW} FROM relationships WHERE {where.sql} ORDER BY key LIMIT {_SCAN_ROWS}")
-            parameters = where.parameters
-            rows = await self._datastore.reader.run(lambda c: c.execute(query, parameters).fetchall())  # noqa: B023
-            if not rows:
-                return
-            yield [row[1:] for row in rows]
-            after = rows[-1][0]
-
-    async def count(self) -> int:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-        query = f"SELECT count(*) FROM relationships WHERE store_id = ? AND deleted = {LIVING}"
-        count: int = await self._datastore.reader.run(lambda c: c.execute(query, (self._id,)).fetchone()[0])
-        return count
-
-    async def changes(self, after: Revision, limit: int) -> Sequence[Transaction]:
-        """See `pdp.stores.protocol.RelationshipStore`."""
-
-        def changes(connection: sqlite3.Connection) -> Sequence[Transaction]:
-            query = (
-                "SELECT revision, committed_at, schema_changed, metadata FROM transactions"
-                " WHERE store_id = ? AND revision > ? ORDER BY revision LIMIT ?"
-            )
-            entries = connection.execute(query, (self._id, after, limit)).fetchall()
-            if not entries:
-                return ()
-            last = entries[-1][0]
-            parts = []
-            for column in ("created", "deleted"):
-                rows = (
-                    f"SELECT {column}, {ROW} FROM relationships WHERE store_id = ? AND {column} > ? AND {column} <= ?"
-                )
-                grouped: dict[int, list[Relationship]] = {}
-                for revision, *row in connection.execute(rows, (self._id, after, last)):
-                    grouped.setdefault(revision, []).append(relationship(row))
-                parts.append(grouped)
-            return changelog(entries, after, *parts)
-
-        return await self._datastore.reader.run(changes)
+            slot = keys.slot(*read.subject, read.resource_type, read.relation)
+            values = (store_id, slot, at, at, *read.subject, read.resource_type, read.relation)
+            rows = connection.execute(_IN_SUBJECT_SLOT, values)
+        answers.append([Found(*row) for row in rows])
+    return answers
 
 
-def changelog(
-    entries: Sequence[Sequence[Any]],
-    after: Revision,
-    added: dict[int, list[Relationship]],
-    removed: dict[int, list[Relationship]],
-) -> list[Transaction]:
-    """Transactions from their rows.
-
-    Raises:
-        RevisionExpired: the one directly after ``after`` is not the first of them.
-    """
-    if entries[0][0] != after + 1:
-        raise RevisionExpired(f"changes directly after revision {after} are no longer kept")
-    return [
-        Transaction(
-            Revision(revision),
-            Instant(committed_at),
-            added.get(revision, ()),
-            removed.get(revision, ()),
-            bool(schema_changed),
-            orjson.loads(metadata),
-        )
-        for revision, committed_at, schema_changed, metadata in entries
-    ]
+def _find_each(connection: sqlite3.Connection, read: SubjectsRead, values: Values, keys: KeyMaker) -> list[Found]:
+    found = []
+    for id_ in dict.fromkeys(read.subject_ids):
+        one = Relationship(*read.resource, read.relation, read.subject_type, id_, read.subject_relation)
+        query = f"{_IN_SLOT} AND pair = ? AND subject_id = ?"
+        found += [Found(*row) for row in connection.execute(query, (*values, keys.key(one).pair, id_))]
+    return found
