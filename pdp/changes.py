@@ -58,6 +58,12 @@ class ChangeWindow:
         self._changed_at: dict[Dependency, Revision] = {}
         self._order: deque[tuple[Revision, Dependency]] = deque()
 
+    def restart(self, since: Revision) -> None:
+        """Know of nothing up to a revision, and of everything after it."""
+        self.since = since
+        self._changed_at.clear()
+        self._order.clear()
+
     def apply(self, transactions: Sequence[Transaction]) -> None:
         """Note what transactions changed, in order."""
         for transaction in transactions:

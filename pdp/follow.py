@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from pdp.errors import PdpError, StoreUnavailable
+import structlog
+
+from pdp.errors import PdpError, RevisionExpired
 from pdp.program import Program, compile_program
 from pdp.relationships import Revision
 from pdp.stores.protocol import RelationshipStore, StoredSchema, Transaction
@@ -22,6 +24,17 @@ _CHANGES_MAX = 1_000
 _SCHEMAS_MAX = 16
 _POLL_SECONDS = 0.02
 _POLL_SECONDS_AFTER_FAILURE = 0.5
+
+
+class Listener(NamedTuple):
+    """Who must know what was applied before anything is answered from it.
+
+    ``applied`` is given every batch of transactions in order. ``lost`` is told that the changelog no longer reaches
+    back to what was applied: everything kept is of no use, and the next batch follows on the revision given.
+    """
+
+    applied: Callable[[Sequence[Transaction]], None]
+    lost: Callable[[Revision], None]
 
 
 class SchemaVersion(NamedTuple):
@@ -52,7 +65,8 @@ class Follower:
         self._head_query: asyncio.Task[Revision] | None = None
         self._head_begun = False
         self._poller: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[Sequence[Transaction]], None]] = []
+        self._listeners: list[Listener] = []
+        self._log = structlog.get_logger(component="follow", store=store.name)
 
     async def start(self) -> None:
         """Learn the newest revision and its schema, then keep following."""
@@ -69,7 +83,7 @@ class Follower:
                 with suppress(asyncio.CancelledError, PdpError):
                     await task
 
-    def listen(self, listener: Callable[[Sequence[Transaction]], None]) -> None:
+    def listen(self, listener: Listener) -> None:
         """Have every batch of transactions, before ``applied`` moves past it."""
         self._listeners.append(listener)
 
@@ -98,14 +112,28 @@ class Follower:
             await asyncio.shield(self._catching_up)
 
     async def _apply_changes(self) -> None:
-        transactions = await self._store.changes(self.applied, _CHANGES_MAX)
+        try:
+            transactions = await self._store.changes(self.applied, _CHANGES_MAX)
+        except RevisionExpired:
+            await self._begin_anew()
+            return
         for transaction in transactions:
             if transaction.schema_changed:
                 await self._load_schema(transaction.revision)
         if transactions:
             for listener in self._listeners:
-                listener(transactions)
+                listener.applied(transactions)
             self.applied = transactions[-1].revision
+
+    async def _begin_anew(self) -> None:
+        """Go on from the newest revision: this process slept for longer than the changelog is kept."""
+        head = await self._store.head()
+        self._log.warning("the changelog no longer reaches back", applied=self.applied, head=head)
+        self._schemas.clear()
+        await self._load_schema(head)
+        for listener in self._listeners:
+            listener.lost(head)
+        self.applied = head
 
     async def _poll(self) -> None:
         while True:
@@ -113,8 +141,12 @@ class Follower:
                 if self._catching_up is None or self._catching_up.done():
                     self._catching_up = asyncio.create_task(self._apply_changes())
                 await asyncio.shield(self._catching_up)
+                if self.failing:
+                    self._log.info("the changelog is followed again", applied=self.applied)
                 self.failing = False
-            except StoreUnavailable:
+            except Exception as error:  # a follower that stopped would serve ever older answers
+                if not self.failing:
+                    self._log.warning("the changelog cannot be read", error=f"{type(error).__name__}: {error}")
                 self.failing = True
             await asyncio.sleep(_POLL_SECONDS_AFTER_FAILURE if self.failing else _POLL_SECONDS)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pdp.changes import ChangeWindow, dependency
-from pdp.follow import Follower
+from pdp.follow import Follower, Listener
 from pdp.relationships import Revision
 from pdp.stores.protocol import Found, Read, RelationshipStore
 
@@ -111,8 +111,8 @@ class Fetcher:
 
     def start(self, follower: Follower) -> None:
         """Follow what changes, from what is applied on."""
-        self._window.since = follower.applied
-        follower.listen(self._window.apply)
+        self._window.restart(follower.applied)
+        follower.listen(Listener(self._window.apply, self._window.restart))
 
     def graph(self, revision: Revision) -> OnDemandGraph:
         """A graph at a revision, for one request."""

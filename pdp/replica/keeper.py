@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pdp.errors import PdpError
-from pdp.follow import Follower, SchemaVersion
+import structlog
+
+from pdp.follow import Follower, Listener, SchemaVersion
 from pdp.relationships import Instant, Revision
 from pdp.replica.compact import Compaction
 from pdp.replica.compiled import CompiledChecks
@@ -21,7 +22,8 @@ from pdp.stores.protocol import RelationshipStore, Transaction
 _BYTES_A_RELATIONSHIP = 100
 """What one takes with its share of ids, generously; measured 55 on a code-hosting company's million."""
 _RETRY_SECONDS = 5.0
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS = 0.5
+_TOO_LARGE_SECONDS = 30.0
 _WINDOW_MICROS = 10 * 60 * 1_000_000
 
 
@@ -47,12 +49,13 @@ class ReplicaKeeper:
         self._pending: list[Transaction] | None = None
         self._marks: deque[tuple[Instant, Revision]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger(component="replica", store=store.name)
         self.loads = 0
         self.compactions = 0
 
     def start(self) -> None:
         """Begin to keep it."""
-        self._follower.listen(self._applied)
+        self._follower.listen(Listener(self._applied, self._lost))
         self._task = asyncio.create_task(self._keep(), name=f"replica of {self._store.name}")
 
     async def stop(self) -> None:
@@ -90,17 +93,25 @@ class ReplicaKeeper:
         if transactions:
             self._marks.append((transactions[-1].committed_at, transactions[-1].revision))
 
+    def _lost(self, revision: Revision) -> None:
+        """What was loaded cannot be brought to the present: it is let go, and loaded again."""
+        self._drop()
+        self._pending = None
+
     async def _keep(self) -> None:
         while True:
             try:
                 if self.replica is None:
                     if await self._fits():
                         await self._load()
+                    else:
+                        await asyncio.sleep(_TOO_LARGE_SECONDS)
                 elif not self._small_enough():
                     self._drop()
                 else:
                     await self._compact_when_due()
-            except PdpError:
+            except Exception as error:  # without a keeper, changes would pile up beside the arrays for ever
+                self._log.warning("the replica cannot be kept", error=f"{type(error).__name__}: {error}")
                 self._pending = None
                 await asyncio.sleep(_RETRY_SECONDS)
             await asyncio.sleep(_WATCH_SECONDS)
@@ -130,6 +141,8 @@ class ReplicaKeeper:
             await asyncio.sleep(0)
         replica = await asyncio.to_thread(builder.build)
         pending, self._pending = self._pending, None
+        if pending is None:
+            return
         replica.apply([t for t in pending if t.revision > revision])
         self.replica = replica
         self.loads += 1
