@@ -1,0 +1,1 @@
+"""Tests of the service as its users run it: a process, its sockets, its signals and its output."""
