@@ -27,6 +27,7 @@ from schema.model import (
 REWRITE_DEPTH_MAX = 100
 """Operators within one another. A chain of ``-`` nests to its left, so that parentheses alone do not bound it.
 What is printed has a pair of parentheses an operator, and can be read again."""
+_CYCLE_SHOWN_MAX = 8
 
 
 class RelationName(NamedTuple):
@@ -211,7 +212,8 @@ def _check_aliases(definition: Definition, problems: Problems) -> None:
         if at in path:
             members = list(path)
             cycle = members[members.index(at) :]
-            message = f"permissions are nothing but each other: `{' = '.join((*cycle, cycle[0]))}`"
+            shown = [*cycle, cycle[0]] if len(cycle) < _CYCLE_SHOWN_MAX else [*cycle[:_CYCLE_SHOWN_MAX], "…"]
+            message = f"permissions are nothing but each other: `{' = '.join(shown)}`"
             position = definition.relations[cycle[0]].position
             names = {"definition_name": definition.name, "permission_name": cycle[0]}
             problems.type("permission-cycle", message, position, names)

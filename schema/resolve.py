@@ -37,8 +37,7 @@ CAVEAT_TYPES: Mapping[str, int] = {
 def resolve(items: Sequence[Item], problems: Problems) -> Schema:
     """Put items together, those of imported files before those of the file that imports them."""
     partials = {item.name: item for item in items if isinstance(item, Partial)}
-    for partial in partials.values():
-        _check_partial(partial, partials, problems)
+    _check_partials(partials, problems)
     if problems.found:
         return Schema({})
     if sum(len(item.expression) for item in items if isinstance(item, CaveatNode)) > EXPRESSIONS_CHARS_MAX:
@@ -70,23 +69,33 @@ def _taken(name: str, definitions: Mapping[str, Definition], caveats: Mapping[st
     return "a caveat" if name in caveats else "a partial"
 
 
-def _check_partial(partial: Partial, partials: Mapping[str, Partial], problems: Problems) -> None:
-    """Refuse a partial that names an unknown one or, by whatever way, itself."""
-    seen: set[str] = set()
-    todo = [member for member in partial.members if isinstance(member, PartialReference)]
-    for member in todo:
-        if member.name not in partials:
-            problems.type("unknown-partial", _unknown_partial(member.name, partials), member.position)
-    while todo:
-        member = todo.pop()
-        if member.name == partial.name:
-            message = f"partial {quote(partial.name)} contains itself"
-            problems.type("circular-partial", message, partial.position)
-            return
-        if member.name in seen or member.name not in partials:
-            continue
-        seen.add(member.name)
-        todo.extend(inner for inner in partials[member.name].members if isinstance(inner, PartialReference))
+def _check_partials(partials: Mapping[str, Partial], problems: Problems) -> None:
+    """Refuse partials that name an unknown one or, by whatever way, themselves."""
+    finished: set[str] = set()
+    for partial in partials.values():
+        opened: dict[str, None] = {}
+        todo = [(partial, True)]
+        while todo:
+            one, first = todo.pop()
+            if not first:
+                opened.pop(one.name)
+                finished.add(one.name)
+            elif one.name in opened:
+                message = f"partial {quote(one.name)} contains itself"
+                problems.type("circular-partial", message, one.position)
+            elif one.name not in finished:
+                opened[one.name] = None
+                todo.append((one, False))
+                todo.extend((inner, True) for inner in _contained(one, partials, problems))
+
+
+def _contained(partial: Partial, partials: Mapping[str, Partial], problems: Problems) -> Iterator[Partial]:
+    for member in partial.members:
+        if isinstance(member, PartialReference):
+            if member.name in partials:
+                yield partials[member.name]
+            else:
+                problems.type("unknown-partial", _unknown_partial(member.name, partials), member.position)
 
 
 def _unknown_partial(name: str, partials: Mapping[str, Partial]) -> str:

@@ -130,18 +130,27 @@ def _flat(operator: type[Union] | type[Intersection], parts: Sequence[Rewrite]) 
     return tuple(flat)
 
 
-def without_annotations(schema: Schema) -> Schema:
-    """The schema as it is printed where annotations are left out."""
-    return replace(
-        schema,
-        definitions={
+def printable(schema: Schema, *, annotations: bool = True) -> Schema:
+    """The schema as far as it is printed: lines of comments without their indentation, annotations if wanted."""
+
+    def member(one: Relation) -> Relation:
+        return replace(one, comment=_unindented(one.comment), annotation=one.annotation if annotations else ())
+
+    return Schema(
+        {
             name: replace(
                 definition,
-                relations={key: replace(one, annotation=()) for key, one in definition.relations.items()},
+                comment=_unindented(definition.comment),
+                relations={key: member(one) for key, one in definition.relations.items()},
             )
             for name, definition in schema.definitions.items()
         },
+        {name: replace(caveat, comment=_unindented(caveat.comment)) for name, caveat in schema.caveats.items()},
     )
+
+
+def _unindented(comment: str) -> str:
+    return "\n".join(line.strip() for line in comment.splitlines())
 
 
 @st.composite
