@@ -64,7 +64,7 @@ class Envelope:
         """
         try:
             return self._decrypt(AESGCM(self._data_key(sealed, purpose)), sealed.sealed, purpose)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise KeyUnreadable(f"the secret `{purpose}` was altered in the database") from error
 
     def rewrap(self, sealed: Sealed, purpose: str) -> Sealed:
@@ -83,7 +83,7 @@ class Envelope:
             raise KeyUnreadable(f"the secret `{purpose}` needs a key-encryption key that is not given any more")
         try:
             return self._decrypt(key, sealed.wrapped_key, purpose)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise KeyUnreadable(f"the secret `{purpose}` was altered in the database") from error
 
     def _encrypt(self, key: AESGCM, secret: bytes, purpose: str) -> bytes:

@@ -51,7 +51,7 @@ class Client:
     token_algorithm: str = "ES256"
     token_lifetime_s: int | None = None
     refresh_lifetime_s: int | None = None
-    refresh_rotation: str = "auto"
+    refresh_rotation: str = "always"
     details_types: frozenset[str] = frozenset()
     disabled: bool = False
     secrets: tuple[ClientSecret, ...] = ()

@@ -85,7 +85,7 @@ def normalise(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "access_token_signed_response_alg": read.choice(
             "access_token_signed_response_alg", SIGNING_ALGORITHMS, "ES256"
         ),
-        "refresh_token_rotation": read.choice("refresh_token_rotation", ("auto", "always"), "auto"),
+        "refresh_token_rotation": read.choice("refresh_token_rotation", ("always", "auto"), "always"),
         "assertion_audience": read.choice("assertion_audience", ("issuer", "issuer_or_token_endpoint"), "issuer"),
         "assertion_lifetime_max": read.seconds("assertion_lifetime_max", ASSERTION_LIFETIME_S_MAX) or 300,
     }

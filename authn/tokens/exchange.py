@@ -118,7 +118,7 @@ class TokenExchange:
         if len(lineage) > LINEAGE_MAX:
             raise InvalidRequest("the token was exchanged too often")
         await self._subjects.require_active(subject.subject, act)
-        left_s = (subject.expires_at_ms - self._world.now_ms()) // 1000
+        left_s = subject.expires_at_ms // 1000 - self._world.now_ms() // 1000
         lifetime_s = min(client.token_lifetime_s or self._settings.access_token_lifetime_s, left_s)
         if lifetime_s <= 0:
             raise InvalidGrant("the subject token is about to expire")
