@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tests.servers import GivenPostgres, Postgres, Redis, running_postgres, running_redis
+
+settings.register_profile("nightly", max_examples=5000, deadline=None)
+if "HYPOTHESIS_PROFILE" in os.environ:
+    settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
 
 
 @pytest.fixture(scope="session")

@@ -62,13 +62,12 @@ _Candidate: TypeAlias = tuple[str, str, bool]
 _TRAITS = (("", False), ("", False), ("quota", False), ("office", False), ("", True), ("quota", True))
 
 
-_PROFILE = settings()
-
-
 def examples(count: int) -> settings:
-    """Settings for ``count`` examples under the default profile, and in proportion under one with more."""
+    """Settings for ``count`` examples, or for as many as a profile asks for that is not Hypothesis' own."""
+    profile = settings()
+    more = profile.max_examples > settings.get_profile("default").max_examples
     return settings(
-        max_examples=max(1, count * _PROFILE.max_examples // 100),
+        max_examples=max(count, profile.max_examples) if more else count,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
