@@ -35,7 +35,7 @@ class BulkItem:
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
-_UNANSWERED = WorkExceeded("the question was not answered")
+UNANSWERED = WorkExceeded("the question was not answered")
 
 
 class _Key(NamedTuple):
@@ -49,7 +49,7 @@ class BulkCheck:
     """See the module; a `pdp.walk.Walk`. ``outcomes`` are the items', in order, once it has ended."""
 
     def __init__(self, program: Program, items: Sequence[BulkItem], *, instant: Instant, goals_max: int) -> None:
-        self.outcomes: list[Outcome] = [_UNANSWERED] * len(items)
+        self.outcomes: list[Outcome] = [UNANSWERED] * len(items)
         faults: dict[tuple[str, ...], PdpError | None] = {}
         groups: dict[_Key, _Group] = {}
         for position, item in enumerate(items):

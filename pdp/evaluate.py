@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, TypeAlias, assert_never
 
-from pdp.errors import CaveatEvaluationFailed, NegationCycle, WorkExceeded
+from pdp.errors import NegationCycle, PdpError, WorkExceeded
 from pdp.graph import Graph
 from pdp.program import (
     AllRule,
@@ -46,10 +46,10 @@ class Goal(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A caveat that could not be decided: parameters that were not given, or why it failed."""
+    """What could not be decided: for want of parameters that were not given, or why it failed."""
 
     missing: tuple[str, ...] = ()
-    failure: CaveatEvaluationFailed | None = None
+    failure: PdpError | None = None
 
 
 Judge: TypeAlias = Callable[[str, str], bool | Unknown]

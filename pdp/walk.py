@@ -8,14 +8,16 @@ is one; the lookups are others, written as generators over `Walking`.
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from pdp.errors import WorkExceeded
 from pdp.graph import Graph
 from pdp.stores.protocol import Found, Read
 
-Work: TypeAlias = Generator[int, None, None]
-"""Work in progress: yields what it has spent since the last time, in steps of about a microsecond or two."""
+Result = TypeVar("Result")
+
+Work: TypeAlias = Generator[int, None, Result]
+"""Work in progress: yields what it has spent since the last time, in steps of a few microseconds."""
 
 
 class Walk(Protocol):
@@ -39,8 +41,10 @@ class Walking(ABC):
     def __init__(self, reads_max: int) -> None:
         self.needs: dict[Read, None] = {}
         self.steps_left = 0
-        self._graph: Graph
-        self._reads_left = self._reads_max = reads_max
+        self.graph: Graph
+        self._lacking: dict[Read, None] = {}
+        self._reads_max = reads_max
+        self._reads = 0
         self._work = self._walk()
 
     def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
@@ -49,7 +53,7 @@ class Walking(ABC):
         Raises:
             WorkExceeded: more reads, or relationships read, than ``reads_max``.
         """
-        self._graph = graph
+        self.graph = graph
         self.needs = {}
         self.steps_left = steps_max
         for spent in self._work:
@@ -59,22 +63,33 @@ class Walking(ABC):
         return True
 
     @abstractmethod
-    def _walk(self) -> Work:
-        """The work, from beginning to end. Where it yields with ``needs``, these are loaded when it goes on."""
+    def _walk(self) -> Work[None]:
+        """The work, from beginning to end."""
 
-    def _read(self, read: Read) -> Sequence[Found] | None:
-        """A read's answer, or None and a note of what is needed."""
-        found = self._graph.get(read)
+    def read(self, read: Read) -> Sequence[Found] | None:
+        """A read's answer; None where it is not loaded, which `wait` mends."""
+        found = self.graph.get(read)
         if found is None:
-            self.needs[read] = None
+            self._lacking[read] = None
             return None
-        self._spend(len(found) + 1)
+        self._reads += len(found) + 1
+        if self._reads > self._reads_max:
+            raise WorkExceeded(f"more than {self._reads_max} relationships were read without an answer")
         return found
 
-    def _spend(self, reads: int) -> None:
-        self._reads_left -= reads
-        if self._reads_left < 0:
-            raise WorkExceeded(f"more than {self._reads_max} relationships were read without an answer")
+    def wait(self) -> Work[None]:
+        """Go on when everything that was found to be lacking is loaded."""
+        self.needs, self._lacking = self._lacking, {}
+        yield 1
+
+    def finish(self, walk: Walk, graph: Graph | None = None) -> Work[None]:
+        """Do another walk's work within this one, over this one's graph or one that looks at it."""
+        ended = False
+        while not ended:
+            before = max(self.steps_left, 1)
+            ended = walk.run(graph or self.graph, before)
+            self.needs = {} if ended else dict(walk.needs)
+            yield before - walk.steps_left + 1
 
 
 class Together:
