@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
 from api.auth import Authenticator, Caller, Unauthenticated
+from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
 from api.methods import METHODS
@@ -116,7 +117,9 @@ def http_app(service: Service) -> AccessLog:
         title="Tessera", version=VERSION, summary="Who is calling, and may they do this.", redirect_slashes=False
     )
     app.router.routes.extend(oauth_routes(service.authn))
-    app.router.routes.extend(v1_routes(Gate(service.pdp, service.authenticator)))
+    gate = Gate(service.pdp, service.authenticator)
+    app.router.routes.extend(v1_routes(gate))
+    app.router.routes.extend(authzen_routes(gate, service.settings.issuer))
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
