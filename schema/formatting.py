@@ -79,8 +79,6 @@ class _Layout:
         end = at
         while kinds[end] != "LBRACE":
             end += 1
-        if kinds[at] != "CAVEAT" and kinds[end + 1] == "RBRACE" and end + 1 not in self._tokens.comments:
-            return self._statement(at, end + 2, "")
         self._body = True
         self._statement(at, end + 1, "")
         self._opened = len(self._lines)
@@ -168,13 +166,16 @@ class _Layout:
         tokens = self._tokens
         comments = tokens.comments.get(at, ())
         start = comments[0][0] if comments else tokens.starts[at]
-        before = at - 1
-        behind: list[tuple[int, str]] = []
-        while before >= 0 and tokens.kinds[before] == END:
-            behind = behind or tokens.comments.get(before, [])
+        before, end = at - 1, 0
+        while before >= 0:
+            spans = tokens.comments.get(before, [])
+            if tokens.kinds[before] != END or tokens.texts[before] == ";":
+                spans = [*spans, (tokens.starts[before], tokens.texts[before])]
+            if spans:
+                end = spans[-1][0] + len(spans[-1][1])
+                break
             before -= 1
-        last = behind[-1] if behind else (tokens.starts[before], tokens.texts[before]) if before >= 0 else (0, "")
-        return len(_BREAK.findall(self._text, last[0] + len(last[1]), start)) > 1
+        return len(_BREAK.findall(self._text, end, start)) > 1
 
     def _own_lines(self, at: int, indent: str) -> None:
         """The comments that belong to a token, each on lines of its own."""
