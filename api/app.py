@@ -18,6 +18,7 @@ from api.http import v1_routes
 from api.methods import METHODS
 from api.oauth import routes as oauth_routes
 from api.openapi import v1_paths
+from api.openapi_doors import door_paths
 from api.settings import Settings, key_encryption_keys
 from api.statuses import ApiError, Code, Status
 from authn.errors import AuthnError, InvalidToken, NeedsStore
@@ -152,7 +153,9 @@ def http_app(service: Service) -> AccessLog:
         if not app.openapi_schema:
             document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             paths, components = v1_paths(METHODS)
-            document["paths"].update(paths)
+            more_paths, more_schemas = door_paths()
+            document["paths"] |= paths | more_paths
+            components["schemas"] |= more_schemas
             for kind, parts in components.items():
                 document.setdefault("components", {}).setdefault(kind, {}).update(parts)
             app.openapi_schema = document
