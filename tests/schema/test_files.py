@@ -33,10 +33,7 @@ def test_imported_items_come_first() -> None:
     """Whatever stands where in a file."""
     schema, _ = compile_from(
         {
-            "main.zed": 'definition doc { relation viewer: user; }\nuse import\nimport "types/user.zed"\n'.replace(
-                "definition doc { relation viewer: user; }\nuse import\n",
-                "use import\ndefinition doc { relation viewer: user; }\n",
-            ),
+            "main.zed": 'use import definition doc { relation viewer: user; } import "types/user.zed"',
             "types/user.zed": "definition user {}",
         }
     )
