@@ -1,5 +1,6 @@
 """The one place where the parts are made and handed to each other."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,12 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
-from api.auth import Authenticator, Caller, Unauthenticated
+from api.auth import Authenticator, Caller, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
 from api.methods import METHODS
 from api.oauth import routes as oauth_routes
+from api.oauth_admin import admin_router
 from api.openapi import v1_paths
 from api.openapi_doors import door_paths
 from api.settings import Settings, key_encryption_keys
@@ -112,6 +114,13 @@ async def migrate_databases(settings: Settings) -> None:
         await identities.close()
 
 
+async def _admit_administrator(gate: Gate, request: Request) -> str:
+    """Who asks the admin API, if they may."""
+    caller = gate.authenticate(request.headers)
+    require_scope(caller, "admin")
+    return caller.id
+
+
 def http_app(service: Service) -> AccessLog:
     """The HTTP application: documented routes, the v1 API, health, metrics and the OpenAPI document."""
     app = FastAPI(
@@ -120,6 +129,7 @@ def http_app(service: Service) -> AccessLog:
     app.router.routes.extend(oauth_routes(service.authn))
     gate = Gate(service.pdp, service.authenticator)
     app.router.routes.extend(v1_routes(gate))
+    app.include_router(admin_router(service.authn, partial(_admit_administrator, gate)))
     app.router.routes.extend(authzen_routes(gate, service.settings.issuer))
 
     @app.get("/healthz", tags=["health"])

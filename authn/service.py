@@ -98,7 +98,7 @@ class Authn:
         self.settings = settings
         self.world = world or World()
         self.metrics = AuthnMetrics(registry or CollectorRegistry())
-        self._store = store
+        self.store = store
         self._rights: Rights = rights or NoRights()
         self._log = log
         self._envelope = Envelope(settings.key_encryption_keys, self.world.random_bytes)
@@ -120,19 +120,22 @@ class Authn:
         self.admin: Administration
         self.refresh: RefreshTokens
 
-    async def start(self) -> tuple[str, str] | None:
+    async def start(self, *, first_admin: bool = True) -> tuple[str, str] | None:
         """Make ready. On an installation's first start gives the id and secret of the admin client, once.
+
+        Args:
+            first_admin: make that client if it is time; the command line leaves it to the service.
 
         Raises:
             NotMigrated: the store's tables are another version's.
             KeyUnreadable: the key-encryption keys do not open what is there.
             StoreUnavailable: the database does not answer.
         """
-        await self._store.require_current()
+        await self.store.require_current()
         await self.keys.start()
-        admin = await self.clients.create_admin(self.settings.scopes)
+        admin = await self.clients.create_admin(self.settings.scopes) if first_admin else None
         await self.feed.start()
-        database = self._store.database
+        database = self.store.database
         self.audit = AuditLog(database, self.keys.secret("audit-chain"), self.world, self.metrics, self._log)
         await self.audit.start()
         self.keys.listen(self._key_moved)
@@ -271,7 +274,7 @@ class Authn:
     # Put together.
 
     def _assemble(self) -> None:
-        settings, database, world = self.settings, self._store.database, self.world
+        settings, database, world = self.settings, self.store.database, self.world
         key_sets = KeySets(self._fetch or _fetch_over_https(settings), world)
         self._authenticator = ClientAuthenticator(
             self.clients, key_sets, self.replays, self.nonces, self.metrics, world
@@ -304,7 +307,7 @@ class Authn:
 
     async def _replay_store(self, *, first_start: bool) -> ReplayStore:
         if self.settings.redis_url is None:
-            return DatabaseReplays(self._store.database, self.world.now_ms)
+            return DatabaseReplays(self.store.database, self.world.now_ms)
         from authn.stores.redis import EvictingRedis, RedisReplays
 
         replays = RedisReplays(self.settings.redis_url, self.world, first_start=first_start)
@@ -312,7 +315,7 @@ class Authn:
             await replays.start()
         except EvictingRedis:
             await replays.close()
-            return DatabaseReplays(self._store.database, self.world.now_ms)
+            return DatabaseReplays(self.store.database, self.world.now_ms)
         except StoreUnavailable:
             return replays  # it refuses until redis is there
         return replays
@@ -352,7 +355,7 @@ class Authn:
             self.metrics.key_age.labels(key.algorithm, key.state.value).set(age_s)
 
     async def _purge(self) -> None:
-        database, now_ms = self._store.database, self.world.now_ms()
+        database, now_ms = self.store.database, self.world.now_ms()
         for purge in (feed_rows.purge, opaque_rows.purge, grant_rows.purge):
             await database.run(purge(now_ms))
 

@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from api.cli import schema
+from api.cli import audit, clients, keys, schema
 from api.settings import BadSetting, Settings, read_settings
 
 app = typer.Typer(
@@ -16,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(schema.app, name="schema")
+app.add_typer(clients.app, name="client")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 def fail(message: str) -> NoReturn:

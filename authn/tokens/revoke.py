@@ -48,18 +48,25 @@ class Revoker:
         Raises:
             UnauthorizedClient: it is another client's.
         """
+        await self._revoke_text(token, client, "revoked by its client")
+
+    async def revoke_any(self, token: str, why: str) -> None:
+        """Take back a token, whosever it is."""
+        await self._revoke_text(token, None, why)
+
+    async def _revoke_text(self, token: str, owner: Client | None, why: str) -> None:
         if token.startswith(REFRESH_PREFIX):
             found = await self._refresh.find(token)
             if found is not None:
-                _require_own(found[1].client_id, client)
-                await self._refresh.revoke(found[1].grant_id, "revoked by its client")
+                _require_own(found[1].client_id, owner)
+                await self._refresh.revoke(found[1].grant_id, why)
             return
         try:
             caller = await self._reader.read(token)
         except InvalidToken:
             return
-        _require_own(caller.client_id, client)
-        await self.revoke_token(caller.jti, caller.expires_at_ms, "revoked by its client")
+        _require_own(caller.client_id, owner)
+        await self.revoke_token(caller.jti, caller.expires_at_ms, why)
 
     async def revoke_token(self, jti: str, until_ms: int, why: str) -> None:
         """Take back one access token, and what was exchanged from it."""
@@ -88,6 +95,6 @@ class Revoker:
         await self._audit.record_durably(event)
 
 
-def _require_own(client_id: str, client: Client) -> None:
-    if client_id != client.client_id and ADMIN_SCOPE not in client.scopes:
+def _require_own(client_id: str, owner: Client | None) -> None:
+    if owner is not None and client_id != owner.client_id and ADMIN_SCOPE not in owner.scopes:
         raise UnauthorizedClient("the token is another client's")
