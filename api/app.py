@@ -1,5 +1,8 @@
 """The one place where the parts are made and handed to each other."""
 
+import asyncio
+from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -16,6 +19,7 @@ from api.auth import Authenticator, Caller, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
+from api.logs import get_logger
 from api.methods import METHODS
 from api.oauth import routes as oauth_routes
 from api.oauth_admin import admin_router
@@ -34,9 +38,11 @@ from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckSettings, Pdp
 from pdp.stores.connect import connect
 from pdp.stores.protocol import Datastore
+from pdp.stores.values import Collected
 from pdp.zookies import encode
 
 VERSION = "0.1.0"
+_COLLECT_SECONDS = 60.0
 
 
 class Service:
@@ -47,6 +53,7 @@ class Service:
         self.registry = CollectorRegistry()
         self.request_log = RequestLog()
         self.request_log.enabled = settings.log_level in {"debug", "info"}
+        self._collector: asyncio.Task[None] | None = None
         self.datastore: Datastore
         self.identities: AuthnStore
         self.pdp: Pdp
@@ -59,15 +66,20 @@ class Service:
         Raises:
             BadSetting: a setting cannot be used with what is there.
             StoreUnavailable: the database cannot be reached.
+            DatabaseNotMigrated, NotMigrated: its tables are of an older or an unknown version.
         """
         settings = self.settings
         keys = key_encryption_keys(settings)
-        self.datastore = await connect(settings.database_url)
+        self.datastore = await connect(settings.database_url, replica_urls=settings.postgres_replica_urls)
         self.identities = await connect_identities(settings.database_url)
-        for store in (self.datastore, self.identities):
-            if migrate or await store.is_empty():
-                await store.migrate()
+        if migrate or await self.datastore.is_empty():
+            await self.datastore.migrate()
+        if migrate or await self.identities.is_empty():
+            await self.identities.migrate()
+        await self.datastore.verify()
+        await self.identities.require_current()
         await self.datastore.create(DEFAULT_STORE)
+        self._collector = asyncio.create_task(self._collect(), name="garbage collection")
         self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
         default = await self.pdp.store(DEFAULT_STORE)
         self.authn = Authn(
@@ -81,6 +93,19 @@ class Service:
             print(f"admin client_id={admin[0]} client_secret={admin[1]}", flush=True)  # noqa: T201 - meant to be seen
         self.authenticator = Authenticator(settings.preshared_keys, self._verify_token)
 
+    async def _collect(self) -> None:
+        """Remove what the window has passed, for as long as the service runs."""
+        log = get_logger("collect")
+        while True:
+            await asyncio.sleep(_COLLECT_SECONDS)
+            try:
+                collected = await self.datastore.collect()
+            except PdpError as error:
+                log.warning("garbage could not be collected", error=str(error))
+            else:
+                if collected != Collected():
+                    log.info("garbage collected", **asdict(collected))
+
     def _verify_token(self, token: str) -> Caller:
         try:
             caller = self.authn.verify_bearer(token)
@@ -93,6 +118,10 @@ class Service:
 
     async def stop(self) -> None:
         """Finish and let go of everything."""
+        if self._collector is not None:
+            self._collector.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._collector
         if hasattr(self, "authn"):
             await self.authn.stop()
         if hasattr(self, "pdp"):

@@ -43,6 +43,7 @@ class Settings:
     http_addr: Address
     grpc_addr: Address | None
     database_url: str
+    postgres_replica_urls: tuple[str, ...]
     redis_url: str | None
     preshared_keys: tuple[str, ...]
     issuer: str
@@ -61,6 +62,7 @@ DEFAULTS: Mapping[str, str] = {
     "TESSERA_HTTP_ADDR": "127.0.0.1:8080",
     "TESSERA_GRPC_ADDR": "127.0.0.1:50051",
     "TESSERA_DATABASE_URL": "sqlite:///./tessera.db",
+    "TESSERA_POSTGRES_REPLICA_URLS": "",
     "TESSERA_REDIS_URL": "",
     "TESSERA_PRESHARED_KEYS": "",
     "TESSERA_ISSUER": "",
@@ -87,6 +89,7 @@ def read_settings(environment: Mapping[str, str] = os.environ, flags: Mapping[st
         http_addr=http_addr,
         grpc_addr=_address("TESSERA_GRPC_ADDR", values) if values["TESSERA_GRPC_ADDR"] else None,
         database_url=_url("TESSERA_DATABASE_URL", values, ("sqlite", "postgresql")),
+        postgres_replica_urls=_replica_urls(values),
         redis_url=_url("TESSERA_REDIS_URL", values, ("redis", "rediss", "unix"))
         if values["TESSERA_REDIS_URL"]
         else None,
@@ -136,6 +139,16 @@ def _url(name: str, values: Mapping[str, str], schemes: tuple[str, ...]) -> str:
     if scheme not in schemes or "://" not in value:
         raise BadSetting(name, f"wants a URL that starts with {' or '.join(f'`{s}://`' for s in schemes)}")
     return value
+
+
+def _replica_urls(values: Mapping[str, str]) -> tuple[str, ...]:
+    name = "TESSERA_POSTGRES_REPLICA_URLS"
+    urls = tuple(url.strip() for url in values[name].split(",")) if values[name] else ()
+    if any(not url.startswith("postgresql://") for url in urls):
+        raise BadSetting(name, "wants URLs that start with `postgresql://`, separated by commas")
+    if urls and not values["TESSERA_DATABASE_URL"].startswith("postgresql://"):
+        raise BadSetting(name, "only a Postgres database has read replicas")
+    return urls
 
 
 def _issuer(value: str) -> str:
