@@ -32,6 +32,7 @@ SCHEMA = compile_schema("""
         permission edit = owner
         permission view = viewer + folder->view
         permission read = owner & folder->view
+        permission either = folder->view + owner
     }
 """)
 
@@ -142,6 +143,16 @@ def test_a_question_that_is_decided_leaves_nothing_to_fetch() -> None:
     graph.fetch([read for read in direct if read.resource.id == "one"])
     assert not evaluation.run(graph)
     assert {read.resource.id for read in evaluation.needs if isinstance(read, SubjectsRead)} == {"two"}
+
+
+def test_a_branch_that_waited_is_let_go_when_another_decides() -> None:
+    """Also within one turn: the arrow came first and waits, then the owner decides without it."""
+    stored = notation.relationships("document:one#owner@user:ann")
+    evaluation, graph = asked("document:one#either@user:ann"), RationedGraph(stored, share=1.0)
+    evaluation.ask(ObjectRef("document", "two"), "either")
+    graph.fetch([SubjectsRead(ObjectRef("document", "one"), "owner", "user", "", ("ann",))])
+    assert not evaluation.run(graph)
+    assert slots(list(evaluation.needs)) == {"document:two#folder@folder", "document:two#owner@user"}
 
 
 def test_a_yes_waits_for_nothing_else() -> None:
