@@ -75,7 +75,7 @@ def to_context(message: Struct) -> dict[str, Any]:
     try:
         return struct_to_dict(message)
     except ValueError as error:
-        raise invalid(f"a number must be finite, and `{error}` is not") from error
+        raise invalid(str(error)) from error
 
 
 def canonical_json(context: Mapping[str, Any]) -> str:
@@ -100,8 +100,8 @@ def from_instant(instant: Instant) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=micros * 1_000)
 
 
-def to_relationship(message: core_pb2.Relationship) -> Relationship:
-    """A relationship to be written."""
+def to_relationship(message: core_pb2.Relationship, *, valid_from: Instant | None = None) -> Relationship:
+    """A relationship to be written; ``valid_from`` is no field of the message."""
     resource, subject = to_resource(message.resource), to_subject(message.subject)
     caveat = message.optional_caveat
     return Relationship(
@@ -114,6 +114,7 @@ def to_relationship(message: core_pb2.Relationship) -> Relationship:
         caveat.caveat_name,
         canonical_json(to_context(caveat.context)) if caveat.caveat_name else "",
         to_instant(message.optional_expires_at) if message.HasField("optional_expires_at") else None,
+        valid_from,
     )
 
 
@@ -142,9 +143,9 @@ def from_subject(subject: SubjectRef) -> core_pb2.SubjectReference:
     )
 
 
-def to_update(message: core_pb2.RelationshipUpdate) -> Update:
+def to_update(message: core_pb2.RelationshipUpdate, *, valid_from: Instant | None = None) -> Update:
     """One change of a write."""
-    return Update(Operation(message.operation), to_relationship(message.relationship))
+    return Update(Operation(message.operation), to_relationship(message.relationship, valid_from=valid_from))
 
 
 def to_precondition(message: permission_service_pb2.Precondition) -> Precondition:

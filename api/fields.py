@@ -6,7 +6,7 @@ A violation says where and what in the terms of ``buf.validate.Violation``, whic
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
@@ -15,15 +15,23 @@ from google.protobuf.message import Message
 from api.protojson import is_map
 
 
-class Step(NamedTuple):
-    """One step of a field's path: a field or a oneof, and which item of a repeated one."""
+class Named(Protocol):
+    """A field, a oneof, or a member that no message has a field for."""
 
-    field: FieldDescriptor | OneofDescriptor
+    @property
+    def name(self) -> str:
+        """Its name in snake_case."""
+        ...
+
+
+class Step(NamedTuple):
+    """One step of a field's path, and which item of a repeated one."""
+
+    field: Named
     item: int | None = None
 
     def __str__(self) -> str:
-        name: str = self.field.name
-        return name if self.item is None else f"{name}[{self.item}]"
+        return self.field.name if self.item is None else f"{self.field.name}[{self.item}]"
 
 
 RulePath: TypeAlias = tuple[FieldDescriptor, ...]

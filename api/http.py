@@ -21,7 +21,8 @@ from api.fields import validate
 from api.gate import Gate, deadline, until
 from api.jsontext import BodyTooLarge, Splitter, loads
 from api.logs import log_bug
-from api.methods import METHODS, Collecting, Method, Streaming, Unary
+from api.methods import METHODS, Collecting, Extended, Method, Response, Streaming, Unary
+from api.methods.extras import lay_over
 from api.statuses import ApiError, Code, Status, status_of
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -120,47 +121,59 @@ class V1Door:
         return answer
 
 
-async def _messages(method: Collecting, body: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _messages(
+    method: Collecting, body: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[Message, Mapping[str, Any]]]:
     """The request messages of a body, each held against the rules."""
     splitter = Splitter(BODY_BYTES_MAX)
     async for chunk in body:
         for members in splitter.feed(chunk):
             message = protojson.parse(members, method.request)
             validate(message)
-            yield message
+            yield message, members
     splitter.end()
 
 
-def _unary(response: Message) -> Answer:
-    return Answer(200, [_JSON, _GATEWAY], protojson.dumps(response))
+def _unary(response: Response) -> Answer:
+    return Answer(200, [_JSON, _GATEWAY], _dumps(response))
 
 
-async def _stream(messages: AsyncIterator[Message], at: float | None, facts: dict[str, Any]) -> Answer:
+def _dumps(response: Response) -> bytes:
+    if isinstance(response, Extended):
+        return protojson.dumps_members(lay_over(protojson.to_dict(response.message), response.members))
+    return protojson.dumps(response)
+
+
+async def _stream(batches: AsyncIterator[Sequence[Response]], at: float | None, facts: dict[str, Any]) -> Answer:
     """Wait for the first message, so that an error before it has its own status."""
-    try:
-        first = await anext(messages)
-    except StopAsyncIteration:
-        return Answer(200, [_GATEWAY])
+    first: Sequence[Response] = ()
+    while not first:
+        try:
+            first = await anext(batches)
+        except StopAsyncIteration:
+            return Answer(200, [_GATEWAY])
 
     async def lines() -> AsyncGenerator[bytes]:
         try:
             async with until(at):
-                yield _line(first)
-                async for message in messages:
-                    yield _line(message)
+                yield _lines(first)
+                async for batch in batches:
+                    if batch:
+                        yield _lines(batch)
+                    await asyncio.sleep(0)
         except Exception as error:
             answer = error_answer(error, streaming=True)
             facts.update(answer.facts)
             yield answer.body + b"\n"
         finally:
-            if isinstance(messages, AsyncGenerator):
-                await messages.aclose()
+            if isinstance(batches, AsyncGenerator):
+                await batches.aclose()
 
     return Answer(200, [_JSON, _GATEWAY], chunks=lines())
 
 
-def _line(message: Message) -> bytes:
-    return b'{"result":' + protojson.dumps(message) + b"}\n"
+def _lines(batch: Sequence[Response]) -> bytes:
+    return b"".join(b'{"result":' + _dumps(response) + b"}\n" for response in batch)
 
 
 async def read_chunks(receive: Receive) -> AsyncIterator[bytes]:

@@ -169,7 +169,12 @@ def _enum_reader(enum: EnumDescriptor) -> _Reader:
     return read
 
 
-def _read_timestamp(value: Any) -> Timestamp:
+def read_timestamp(value: Any) -> Timestamp:
+    """A time of RFC 3339.
+
+    Raises:
+        UndecodableBody: it is none, or not between the years 1 and 9999.
+    """
     found = _INSTANT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise UndecodableBody("a time such as `2030-01-31T12:00:00Z` was expected")
@@ -222,7 +227,7 @@ def _read_double(value: float) -> float:
 
 
 _SPECIAL_READERS: Mapping[str, _Reader] = {
-    "google.protobuf.Timestamp": _read_timestamp,
+    "google.protobuf.Timestamp": read_timestamp,
     "google.protobuf.Struct": read_struct,
 }
 _SCALAR_READERS: Mapping[int, _Reader] = {
@@ -249,7 +254,12 @@ class _Field(NamedTuple):
 
 def dumps(message: Message) -> bytes:
     """The JSON text of a message."""
-    return json.dumps(to_dict(message), ensure_ascii=False, separators=(",", ":")).encode()
+    return dumps_members(to_dict(message))
+
+
+def dumps_members(members: Mapping[str, Any]) -> bytes:
+    """The JSON text of an object."""
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def to_dict(message: Message) -> dict[str, Any]:
@@ -291,32 +301,34 @@ def _writer(field: FieldDescriptor) -> _Writer:
     return lambda value: value
 
 
-def struct_to_dict(struct: Struct) -> dict[str, Any]:
+def struct_to_dict(struct: Struct, levels_left: int = _STRUCT_DEPTH_MAX) -> dict[str, Any]:
     """A free-form object as plain JSON values; whole numbers as ``int``.
 
     Raises:
-        ValueError: a number is infinite or none, as gRPC lets pass and JSON cannot say.
+        ValueError: gRPC let pass what JSON here does not: a number that is not finite, too many levels.
     """
-    return {name: _write_value(value) for name, value in struct.fields.items()}
+    return {name: _write_value(value, levels_left - 1) for name, value in struct.fields.items()}
 
 
-def _write_value(value: Value) -> Any:
+def _write_value(value: Value, levels_left: int) -> Any:
     match value.WhichOneof("kind"):
         case "number_value":
             number = value.number_value
             if not isfinite(number):
-                raise ValueError(number)
+                raise ValueError(f"a number must be finite, and `{number}` is not")
             return int(number) if number.is_integer() and abs(number) <= 2**53 else number
         case "string_value":
             return value.string_value
         case "bool_value":
             return value.bool_value
-        case "struct_value":
-            return struct_to_dict(value.struct_value)
-        case "list_value":
-            return [_write_value(item) for item in value.list_value.values]
-        case _:
+        case None | "null_value":
             return None
+        case _ if levels_left <= 0:
+            raise ValueError(f"nested deeper than {_STRUCT_DEPTH_MAX} levels")
+        case "struct_value":
+            return struct_to_dict(value.struct_value, levels_left)
+        case _:
+            return [_write_value(item, levels_left - 1) for item in value.list_value.values]
 
 
 def _text_of(message: Any) -> str:

@@ -15,6 +15,7 @@ from api.protojson import to_dict
 from pdp import errors as pdp
 from pdp.relationships import Precondition, Relationship, RelationshipFilter
 from schema.errors import ProblemKind, SchemaError
+from schema.printing import NotExpressible
 
 DOMAIN = "authzed.com"
 """The domain that clients of this API look for; ours would not be recognised."""
@@ -226,6 +227,9 @@ STATUSES: Mapping[type[Exception], Row] = {
     BodyTooLarge: _plain(Code.RESOURCE_EXHAUSTED),
     InvalidFields: _invalid_fields,
     SchemaError: _schema_error,
+    NotExpressible: _plain(
+        Code.FAILED_PRECONDITION, "SCHEMA_TYPE_ERROR", definition_name="definition", relation_name="relation"
+    ),
     pdp.StoreUnavailable: lambda error: Status(
         Code.UNAVAILABLE, "the database cannot be reached; try again", "", {}, retry_after_s=1
     ),
@@ -251,6 +255,9 @@ STATUSES: Mapping[type[Exception], Row] = {
     ),
     pdp.CannotUpdatePermission: _plain(
         Code.INVALID_ARGUMENT, "CANNOT_UPDATE_PERMISSION", definition_name="definition", permission_name="permission"
+    ),
+    pdp.NothingStored: _plain(
+        Code.FAILED_PRECONDITION, "SCHEMA_TYPE_ERROR", definition_name="definition", relation_name="permission"
     ),
     pdp.DuplicateUpdate: _duplicate_update,
     pdp.AlreadyExists: _already_exists,

@@ -108,6 +108,15 @@ class CannotUpdatePermission(PdpError):
         self.permission = permission
 
 
+class NothingStored(PdpError):
+    """Relationships of a permission were asked for; only relations have any."""
+
+    def __init__(self, definition: str, permission: str) -> None:
+        super().__init__(f"`{permission}` of `{definition}` is a permission: no relationships are stored under it")
+        self.definition = definition
+        self.permission = permission
+
+
 class DuplicateUpdate(PdpError):
     """One request names the same relationship twice."""
 

@@ -20,7 +20,6 @@ from pdp.drive import Driver, driver
 from pdp.errors import (
     PdpError,
     RevisionInFuture,
-    SchemaChanged,
     SchemaChangeRefused,
     SchemaInUse,
     SchemaMissing,
@@ -33,21 +32,18 @@ from pdp.ondemand import Fetcher
 from pdp.relationships import (
     Instant,
     ObjectRef,
-    Precondition,
     Relationship,
     RelationshipFilter,
     Revision,
     SubjectRef,
-    Update,
 )
 from pdp.replica.compiled import Undecided
 from pdp.replica.keeper import ReplicaKeeper, ReplicaSettings
-from pdp.stores.protocol import Datastore, Page, RelationshipStore, StoredSchema, Usage, WriteRequest, WriteResult
-from pdp.validate import check_contextual, check_filter, check_updates
+from pdp.stores.protocol import Datastore, Page, Store, StoredSchema, Usage
+from pdp.validate import check_contextual, check_filter
 from schema.compile import compile_schema
 from schema.safety import check_change
 
-_SCHEMA_RACES_MAX = 16
 _HAS = Answer(Permissionship.HAS_PERMISSION)
 _LACKS = Answer(Permissionship.NO_PERMISSION)
 _CLOCK_SECONDS = 30.0
@@ -91,7 +87,7 @@ class Checked:
 class StoreService:
     """One store, followed and answered from."""
 
-    def __init__(self, store: RelationshipStore, settings: CheckSettings, replica_settings: ReplicaSettings) -> None:
+    def __init__(self, store: Store, settings: CheckSettings, replica_settings: ReplicaSettings) -> None:
         self.store = store
         self.follower = Follower(store)
         self.keeper = ReplicaKeeper(store, self.follower, replica_settings)
@@ -209,41 +205,6 @@ class StoreService:
             steps_a_turn=self.settings.steps_a_turn,
         )
 
-    async def write(
-        self,
-        updates: Sequence[Update],
-        preconditions: Sequence[Precondition] = (),
-        metadata: Mapping[str, Any] | None = None,
-    ) -> WriteResult:
-        """Check updates against the current schema and write them as one revision.
-
-        Raises what `pdp.validate.check_updates` and `pdp.stores.protocol.RelationshipStore.write` raise.
-        """
-        for _ in range(_SCHEMA_RACES_MAX):
-            version = await self.follower.schema(self.follower.applied)
-            try:
-                check_updates(version.program.schema, updates)
-                for precondition in preconditions:
-                    check_filter(version.program.schema, precondition.filter)
-            except PdpError:
-                if await self._schema_is_current(version):
-                    raise
-                continue
-            request = WriteRequest(updates, preconditions, metadata or {}, version.written_at)
-            try:
-                result = await self.store.write(request)
-            except SchemaChanged:
-                await self.follower.catch_up(await self.follower.head())
-                continue
-            await self.follower.catch_up(result.revision)
-            return result
-        raise SchemaChanged("the schema kept changing while the write was checked against it; repeat the request")
-
-    async def _schema_is_current(self, version: SchemaVersion) -> bool:
-        """Whether a refusal by this schema stands, or another process wrote a newer one meanwhile."""
-        await self.follower.catch_up(await self.follower.head())
-        return await self.follower.schema(self.follower.applied) == version
-
     async def write_schema(self, text: str) -> Revision:
         """Replace the schema.
 
@@ -292,7 +253,7 @@ class StoreService:
     ) -> Page:
         """A page of relationships that count at the instant."""
         program = (await self.follower.schema(revision)).program
-        check_filter(program.schema, filter_)
+        check_filter(program.schema, filter_, stored=True)
         return await self.store.read(revision, filter_, instant=instant, after=after, limit=limit)
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from pdp.caveats import caveats_of
-from pdp.errors import CannotUpdatePermission, DuplicateUpdate, InvalidSubjectType
+from pdp.errors import CannotUpdatePermission, DuplicateUpdate, InvalidSubjectType, NothingStored
 from pdp.names import definition, near, relation
 from pdp.relationships import WILDCARD, Operation, Relationship, RelationshipFilter, Update
 from schema.model import AllowedSubject, Relation, Schema
@@ -36,9 +36,7 @@ def check_relationship(schema: Schema, relationship: Relationship, *, traits: bo
         UnknownDefinition, UnknownRelation, CannotUpdatePermission, InvalidSubjectType: as `check_updates`.
         CaveatParameterInvalid: its context does not fit the caveat's parameters.
     """
-    found = relation(schema, relationship.resource_type, relationship.relation)
-    if found.is_permission:
-        raise CannotUpdatePermission(relationship.resource_type, relationship.relation)
+    found = check_relation(schema, relationship.resource_type, relationship.relation)
     definition(schema, relationship.subject_type)
     if relationship.subject_relation:
         relation(schema, relationship.subject_type, relationship.subject_relation)
@@ -49,6 +47,19 @@ def check_relationship(schema: Schema, relationship: Relationship, *, traits: bo
         )
     if traits and relationship.caveat_context:
         caveats_of(schema).get(relationship.caveat_name).check_stored(json.loads(relationship.caveat_context))
+
+
+def check_relation(schema: Schema, type_: str, name: str) -> Relation:
+    """The relation of that name, to which relationships can be written.
+
+    Raises:
+        UnknownDefinition, UnknownRelation: a name is not there.
+        CannotUpdatePermission: it is a permission.
+    """
+    found = relation(schema, type_, name)
+    if found.is_permission:
+        raise CannotUpdatePermission(type_, name)
+    return found
 
 
 def check_contextual(schema: Schema, relationships: Iterable[Relationship]) -> None:
@@ -101,16 +112,19 @@ def _nearest(found: Relation, relationship: Relationship, spelled: str) -> str |
     return same_type[0] if len(same_type) == 1 else near(spelled, [spell(entry) for entry in found.allowed])
 
 
-def check_filter(schema: Schema, filter_: RelationshipFilter) -> None:
-    """Hold a filter's names against the schema.
+def check_filter(schema: Schema, filter_: RelationshipFilter, *, stored: bool = False) -> None:
+    """Hold a filter's names against the schema; with ``stored`` its relation must be one that is stored.
 
     Raises:
         UnknownDefinition, UnknownRelation: a name is not there.
+        NothingStored: with ``stored``, it is a permission.
     """
     if filter_.resource_type is not None:
         definition(schema, filter_.resource_type)
         if filter_.relation is not None:
-            relation(schema, filter_.resource_type, filter_.relation)
+            found = relation(schema, filter_.resource_type, filter_.relation)
+            if stored and found.is_permission:
+                raise NothingStored(filter_.resource_type, filter_.relation)
     subject = filter_.subject
     if subject is not None:
         definition(schema, subject.type)

@@ -1,8 +1,8 @@
 """What a method of the v1 API is given, and what a door must know of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -16,13 +16,28 @@ from pdp.service import StoreService
 class Call:
     """Who calls which store, and the request's members that its message has no field for.
 
-    A method notes in ``facts`` what the log should tell of the call: its ``decision`` and ``revision``.
+    A method notes in ``facts`` what the log should tell of the call: its ``decision`` and ``revision``; and in
+    ``trailers`` what gRPC should send behind the responses.
     """
 
     store: StoreService
     caller: Caller
     extra: Mapping[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    trailers: dict[str, str] = field(default_factory=dict)
+
+
+class Extended(NamedTuple):
+    """A response with members that its message has no field for; over gRPC they are left out.
+
+    ``members`` is laid over the message's JSON: objects member by member, lists by position (keys are numbers).
+    """
+
+    message: Message
+    members: Mapping[str, Any]
+
+
+Response: TypeAlias = Message | Extended
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +57,21 @@ class _Method:
 class Unary(_Method):
     """A method with one request and one response."""
 
-    run: Callable[[Call, Any], Awaitable[Message]]
+    run: Callable[[Call, Any], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming(_Method):
-    """A method whose responses are a stream."""
+    """A method whose responses are a stream; those of a batch are sent together."""
 
-    run: Callable[[Call, Any], AsyncIterator[Message]]
+    run: Callable[[Call, Any], AsyncIterator[Sequence[Response]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Collecting(_Method):
-    """A method whose requests are a stream, answered once."""
+    """A method whose requests are a stream, each with the members beyond its message, answered once."""
 
-    run: Callable[[Call, AsyncIterator[Any]], Awaitable[Message]]
+    run: Callable[[Call, AsyncIterator[tuple[Any, Mapping[str, Any]]]], Awaitable[Response]]
 
 
 Method: TypeAlias = Unary | Streaming | Collecting

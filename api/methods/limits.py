@@ -7,7 +7,9 @@ from api.convert import invalid
 
 UPDATES_MAX = 1_000
 PRECONDITIONS_MAX = 1_000
+CHECKS_MAX = 10_000
 PAGE_MAX = 1_000
+EXPORT_MAX = 10_000
 METADATA_BYTES_MAX = 65_000
 CONTEXT_BYTES_MAX = 4_096
 RELATIONSHIP_CONTEXT_BYTES_MAX = 25_000
@@ -31,14 +33,25 @@ def check_counts(updates: int, preconditions: int) -> None:
         )
 
 
-def check_limit(limit: int) -> None:
+def check_limit(limit: int, most: int = PAGE_MAX) -> None:
     """Bound the size of a page."""
-    if limit > PAGE_MAX:
+    if limit > most:
         raise invalid(
-            f"provided limit {limit} is greater than maximum allowed of {PAGE_MAX}",
+            f"provided limit {limit} is greater than maximum allowed of {most}",
             "EXCEEDS_MAXIMUM_ALLOWABLE_LIMIT",
             limit_provided=str(limit),
-            maximum_limit_allowed=str(PAGE_MAX),
+            maximum_limit_allowed=str(most),
+        )
+
+
+def check_checks(count: int) -> None:
+    """Bound how many checks one request may ask."""
+    if count > CHECKS_MAX:
+        raise invalid(
+            f"check count of {count} is greater than maximum allowed of {CHECKS_MAX}",
+            "TOO_MANY_CHECKS_IN_REQUEST",
+            check_count=str(count),
+            maximum_checks_allowed=str(CHECKS_MAX),
         )
 
 

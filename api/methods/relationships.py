@@ -1,12 +1,13 @@
 """Relationships: PermissionsService's reads and writes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
-from authzed.api.v1 import core_pb2
 from authzed.api.v1 import permission_service_pb2 as pb
 
 from api.convert import (
     from_relationship,
+    invalid,
     to_consistency,
     to_context,
     to_filter,
@@ -14,8 +15,9 @@ from api.convert import (
     to_update,
     zookie,
 )
-from api.cursors import read_cursor, write_cursor
-from api.methods.call import Call
+from api.cursors import CursorMaker, question, read_cursor
+from api.methods.call import Call, Extended, Response
+from api.methods.extras import instant_of, member, valid_from_of
 from api.methods.limits import (
     PAGE_MAX,
     check_counts,
@@ -23,54 +25,118 @@ from api.methods.limits import (
     check_metadata,
     check_relationship_context,
 )
+from pdp.commands import delete, write
 from pdp.consistency import AtExactSnapshot
+from pdp.relationships import Instant, Relationship
+from pdp.stores.protocol import DeleteRequest, WriteRequest
+
+_BATCH = 256
+"""Rows made and sent in one turn of the event loop."""
 
 
-async def write_relationships(call: Call, request: pb.WriteRelationshipsRequest) -> pb.WriteRelationshipsResponse:
+async def write_relationships(call: Call, request: pb.WriteRelationshipsRequest) -> Response:
     """WriteRelationships."""
     check_counts(len(request.updates), len(request.optional_preconditions))
     check_metadata(request.optional_transaction_metadata)
+    valid_from = _valid_from(call.extra)
     updates = []
-    for message in request.updates:
-        update = to_update(message)
+    for index, message in enumerate(request.updates):
+        update = to_update(message, valid_from=valid_from.get(index))
         check_relationship_context(str(update.relationship), message.relationship.optional_caveat.context)
         updates.append(update)
-    written = await call.store.write(
-        updates,
-        [to_precondition(message) for message in request.optional_preconditions],
-        to_context(request.optional_transaction_metadata),
+    written = await write(
+        call.store,
+        WriteRequest(
+            updates,
+            [to_precondition(message) for message in request.optional_preconditions],
+            to_context(request.optional_transaction_metadata),
+        ),
     )
+    call.facts.update(revision=written.revision)
     return pb.WriteRelationshipsResponse(written_at=zookie(call.store.store, written.revision))
 
 
-async def read_relationships(
-    call: Call, request: pb.ReadRelationshipsRequest
-) -> AsyncIterator[pb.ReadRelationshipsResponse]:
-    """ReadRelationships: in identity order, page by page of one snapshot and instant."""
+def _valid_from(members: Any) -> dict[int, Instant]:
+    """The times from which updates' relationships count, by position; those without one are left out."""
+    found = {}
+    for index, update in enumerate(member(members, "updates", list) or ()):
+        relationship = member(update, "relationship", dict)
+        instant = instant_of(relationship, "validFrom") if relationship else None
+        if instant is not None:
+            found[index] = instant
+    return found
+
+
+async def delete_relationships(call: Call, request: pb.DeleteRelationshipsRequest) -> Response:
+    """DeleteRelationships: by filter; expired relationships count too."""
+    check_limit(request.optional_limit)
+    check_counts(0, len(request.optional_preconditions))
+    check_metadata(request.optional_transaction_metadata)
+    deleted = await delete(
+        call.store,
+        DeleteRequest(
+            to_filter(request.relationship_filter),
+            [to_precondition(message) for message in request.optional_preconditions],
+            request.optional_limit or None,
+            request.optional_allow_partial_deletions,
+            to_context(request.optional_transaction_metadata),
+        ),
+    )
+    call.facts.update(revision=deleted.revision)
+    progress = pb.DeleteRelationshipsResponse
+    return pb.DeleteRelationshipsResponse(
+        deleted_at=zookie(call.store.store, deleted.revision),
+        deletion_progress=progress.DELETION_PROGRESS_COMPLETE
+        if deleted.complete
+        else progress.DELETION_PROGRESS_PARTIAL,
+        relationships_deleted_count=deleted.deleted,
+    )
+
+
+async def read_relationships(call: Call, request: pb.ReadRelationshipsRequest) -> AsyncIterator[Sequence[Response]]:
+    """ReadRelationships: page by page of one snapshot and instant."""
     check_limit(request.optional_limit)
     store = call.store
     filter_ = to_filter(request.relationship_filter)
-    bound_to = request.relationship_filter.SerializeToString(deterministic=True)
+    bound_to = question(request)
     consistency = to_consistency(store.store, request.consistency)
     after, instant = None, store.now()
     if request.HasField("optional_cursor"):
         cursor = read_cursor(store.store, request.optional_cursor.token, bound_to)
-        consistency, after, instant = AtExactSnapshot(cursor.revision), cursor.after, cursor.instant
+        consistency, after, instant = AtExactSnapshot(cursor.revision), identified(cursor.after), cursor.instant
     revision = await store.revision(consistency)
+    call.facts.update(revision=revision)
     read_at = zookie(store.store, revision)
+    cursors = CursorMaker(store.store, revision, instant, bound_to)
     left = request.optional_limit or None
     while left is None or left > 0:
         page = await store.read(
             revision, filter_, instant=instant, after=after, limit=PAGE_MAX if left is None else min(left, PAGE_MAX)
         )
-        for relationship in page.relationships:
-            token = write_cursor(store.store, revision, instant, relationship, bound_to)
-            yield pb.ReadRelationshipsResponse(
+        valid_from = valid_from_of(page.relationships)
+        batch: list[Response] = []
+        for index, relationship in enumerate(page.relationships):
+            response = pb.ReadRelationshipsResponse(
                 read_at=read_at,
                 relationship=from_relationship(relationship),
-                after_result_cursor=core_pb2.Cursor(token=token),
+                after_result_cursor=cursors.after(*relationship.identity),
             )
+            if index in valid_from:
+                batch.append(Extended(response, {"relationship": valid_from[index]}))
+            else:
+                batch.append(response)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        yield batch
         if not page.more:
             return
         after = page.relationships[-1]
         left = None if left is None else left - len(page.relationships)
+
+
+def identified(place: tuple[str, ...]) -> Relationship:
+    """The relationship that a cursor's place names."""
+    if len(place) != 6:
+        raise invalid("the cursor was made for another request or store", "INVALID_CURSOR")
+    return Relationship(*place)

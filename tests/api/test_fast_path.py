@@ -20,10 +20,12 @@ from api.fast_check import CHECK_PATH, FastCheck
 from api.fast_http import fast_protocol
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
+from pdp.commands import write
 from pdp.relationships import Operation, Update
 from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckSettings, Pdp
 from pdp.stores.connect import connect
+from pdp.stores.protocol import WriteRequest
 from tests.api.wire import KEY, SCHEMA, question
 from tests.notation import relationship
 
@@ -56,7 +58,7 @@ async def doors() -> AsyncIterator[Doors]:
     await store.write_schema(SCHEMA)
     stored = ["document:one#viewer@user:ann", "document:two#viewer@user:*", "document:two#banned@user:bob"]
     stored += ["document:three#viewer@group:a#member", "group:a#member@user:cat"]
-    await store.write([Update(Operation.TOUCH, relationship(text)) for text in stored])
+    await write(store, WriteRequest([Update(Operation.TOUCH, relationship(text)) for text in stored]))
     for _ in range(500):
         if store.keeper.replica is not None:
             break
@@ -305,7 +307,7 @@ async def test_a_write_is_seen_at_once(doors: Doors) -> None:
     store = await doors.pdp.store(DEFAULT_STORE)
     sent = request(body_of(question("document:one#view@user:new")))
     for operation, expected in ((Operation.TOUCH, b"HAS_PERMISSION"), (Operation.DELETE, b"NO_PERMISSION")):
-        await store.write([Update(operation, relationship("document:one#viewer@user:new"))])
+        await write(store, WriteRequest([Update(operation, relationship("document:one#viewer@user:new"))]))
         answered = await exchange(doors.fast, sent)
         assert b"PERMISSIONSHIP_" + expected in answered
         assert plain(answered) == plain(await exchange(doors.ordinary, sent))
@@ -322,7 +324,9 @@ async def test_a_schema_change_is_seen_at_once(doors: Doors) -> None:
 async def test_a_condition_is_left_to_the_ordinary_way(doors: Doors) -> None:
     """A caveat makes an answer conditional, with the names that are missing."""
     store = await doors.pdp.store(DEFAULT_STORE)
-    await store.write([Update(Operation.TOUCH, relationship("document:one#viewer@user:dan[office_hours]"))])
+    await write(
+        store, WriteRequest([Update(Operation.TOUCH, relationship("document:one#viewer@user:dan[office_hours]"))])
+    )
     sent = request(body_of(question("document:one#view@user:dan")))
     answered = plain(await exchange(doors.fast, sent))
     assert b"CONDITIONAL" in answered

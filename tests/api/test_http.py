@@ -300,11 +300,11 @@ async def test_a_stream_whose_caller_left_ends(wire: Wire) -> None:
     started, ended = asyncio.Event(), asyncio.Event()
     gone = asyncio.Event()
 
-    async def run(*_: object) -> AsyncIterator[Message]:
+    async def run(*_: object) -> AsyncIterator[list[Message]]:
         try:
             started.set()
             await asyncio.Event().wait()
-            yield Empty()
+            yield [Empty()]
         finally:
             ended.set()
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
+from pdp import commands
 from pdp.consistency import FULLY_CONSISTENT, AtExactSnapshot, AtLeastAsFresh, Consistency
 from pdp.errors import (
     AlreadyExists,
@@ -24,6 +25,7 @@ from pdp.relationships import Instant, ObjectRef, Operation, Relationship, Revis
 from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckRequest, CheckSettings, Pdp, StoreService
 from pdp.stores.connect import connect
+from pdp.stores.protocol import WriteRequest
 
 SCHEMA = """
 use expiration
@@ -90,7 +92,8 @@ def relationship(text: str, expires_at: Instant | None = None) -> Relationship:
 
 async def write(service: StoreService, *texts: str, operation: Operation = Operation.TOUCH) -> Revision:
     """Write relationships as one revision."""
-    return (await service.write([Update(operation, relationship(text)) for text in texts])).revision
+    updates = [Update(operation, relationship(text)) for text in texts]
+    return (await commands.write(service, WriteRequest(updates))).revision
 
 
 async def allowed(service: StoreService, user: str, consistency: Consistency | None = None, doc: str = "1") -> bool:
@@ -140,7 +143,8 @@ async def test_a_revision_from_the_future_is_an_error(
 async def test_expiry_is_judged_at_the_instant(service: StoreService) -> None:
     """Until the instant of expiry, not from then on; the answer says until when it holds."""
     expires = Instant(service.now() + 60_000_000)
-    await service.write([Update(Operation.TOUCH, relationship("doc:1#viewer@user:ann", expires))])
+    touch = Update(Operation.TOUCH, relationship("doc:1#viewer@user:ann", expires))
+    await commands.write(service, WriteRequest([touch]))
     for offset, expected in ((-1, True), (0, False), (1, False)):
         checked = await service.check(
             CheckRequest(ObjectRef("doc", "1"), "view", SubjectRef("user", "ann"), instant=Instant(expires + offset))
