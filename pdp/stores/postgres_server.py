@@ -16,17 +16,25 @@ from pdp.stores.database import Values
 
 _ACQUIRE_SECONDS = 10.0
 _COMMAND_SECONDS = 120.0
+_READ_SECONDS = 10.0
+"""For a statement that takes milliseconds where the server is well: one that hangs is one that is away."""
 _REST_SECONDS = 2.0
 _ATTEMPTS = 3
 _PLACE = re.compile(r"\(store_id, slot, pair, deleted\)=\(\d+, (-?\d+), (-?\d+), \d+\)")
 
-_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.exceptions.FatalPostgresError)
-_UNAVAILABLE = (
-    *_LOST,
-    TimeoutError,
+_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.FatalPostgresError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InternalClientError,  # a connection that ended in the middle of a statement is left in that state
+)
+"""The connection is of no use any more. `TimeoutError` is an `OSError` too: nobody waits for a hung server again."""
+_UNAVAILABLE = (
+    *_LOST,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -103,6 +111,9 @@ class Server:
         connection = await pool.acquire(timeout=_ACQUIRE_SECONDS)
         try:
             yield connection
+        except _LOST:
+            connection.terminate()
+            raise
         finally:
             try:
                 await asyncio.shield(pool.release(connection))
@@ -116,9 +127,9 @@ class Server:
             for attempt in range(_ATTEMPTS):
                 async with self._connection() as connection:
                     try:
-                        await connection.execute(begin)
-                    except _LOST:
-                        if attempt + 1 == _ATTEMPTS:
+                        await connection.execute(begin, timeout=_READ_SECONDS)
+                    except _LOST as error:
+                        if attempt + 1 == _ATTEMPTS or isinstance(error, TimeoutError):
                             raise
                         connection.terminate()
                         continue
@@ -133,13 +144,13 @@ class Server:
                     async with self._connection() as connection:
                         rows: Sequence[Values]
                         if self._prepared:
-                            rows = await connection.fetch(text, *parameters)
+                            rows = await connection.fetch(text, *parameters, timeout=_READ_SECONDS)
                         else:
                             async with connection.transaction():
-                                rows = await connection.fetch(text, *parameters)
+                                rows = await connection.fetch(text, *parameters, timeout=_READ_SECONDS)
                         return rows
-                except _LOST:
-                    if attempt + 1 == _ATTEMPTS:
+                except _LOST as error:
+                    if attempt + 1 == _ATTEMPTS or isinstance(error, TimeoutError):
                         raise
         raise AssertionError("unreachable")
 
