@@ -17,6 +17,7 @@ run: install
 install: $(INSTALLED)
 
 $(MADE):
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Python 3.11 or later is needed: make PYTHON=…")'
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
