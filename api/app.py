@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
-from api.auth import Authenticator, Caller, Unauthenticated, require_scope
+from api.auth import Authenticator, Caller, Unauthenticated
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
@@ -130,17 +130,6 @@ class Service:
             await self.datastore.close()
         if hasattr(self, "identities"):
             await self.identities.close()
-
-
-async def migrate_databases(settings: Settings) -> None:
-    """Bring the database up to date, and nothing else."""
-    datastore, identities = await connect(settings.database_url), await connect_identities(settings.database_url)
-    try:
-        await datastore.migrate()
-        await identities.migrate()
-    finally:
-        await datastore.close()
-        await identities.close()
 
 
 async def _admit_administrator(gate: Gate, request: Request) -> str:

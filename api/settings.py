@@ -120,7 +120,10 @@ def key_encryption_keys(settings: Settings) -> tuple[bytes, ...]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _keys(path.read_text().strip(), str(path))
+        keys = _keys(path.read_text().strip(), str(path))
+        if not keys:
+            raise BadSetting(str(path), "the file is empty; what it held cannot be made again") from None
+        return keys
     with os.fdopen(descriptor, "w") as file:
         file.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode() + "\n")
     return _keys(path.read_text().strip(), str(path))

@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from api.cli import audit, clients, keys, schema
+from api.cli import migrate as migrate_commands
 from api.settings import BadSetting, Settings, read_settings
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(migrate_commands.app, name="migrate")
 app.add_typer(schema.app, name="schema")
 app.add_typer(clients.app, name="client")
 app.add_typer(keys.app, name="keys")
@@ -72,24 +74,6 @@ def serve(
         run_server(settings, migrate=migrate)
     except (BadSetting, PdpError, AuthnError) as error:
         fail(str(error))
-
-
-@app.command()
-def migrate(
-    database_url: Annotated[str | None, typer.Option(help="`sqlite:///…` or `postgresql://…`.")] = None,
-) -> None:
-    """Bring the database up to date."""
-    import asyncio
-
-    from api.app import migrate_databases
-    from pdp.errors import StoreUnavailable
-
-    settings = settings_from({"TESSERA_DATABASE_URL": database_url})
-    try:
-        asyncio.run(migrate_databases(settings))
-    except StoreUnavailable as error:
-        fail(str(error))
-    print("the database is up to date")
 
 
 def run() -> None:
