@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
-from api.auth import Authenticator, Caller, Unauthenticated
+from api.auth import Authenticator, Caller, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
