@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from pdp.bulk import Outcome
 from pdp.errors import PdpError
-from pdp.evaluate import Judge, Unknown
+from pdp.evaluate import Judge, Permissionship, Unknown
 from pdp.program import Program
 from pdp.relationships import Instant, Revision
 from pdp.stores.protocol import Found
@@ -79,6 +80,14 @@ class Lookup(Walking):
             self._met[unknown] = len(self._met)
             reasons = self._singles[unknown] = frozenset((unknown,))
         return reasons
+
+    def reasons(self, outcome: Outcome) -> Reasons | bool:
+        """What came of an evaluation: in, out, or the reasons of being undecided."""
+        if isinstance(outcome, PdpError):
+            return self.because(Unknown(failure=outcome))
+        if outcome.permissionship is Permissionship.CONDITIONAL_PERMISSION:
+            return self.because(Unknown(missing=outcome.missing))
+        return outcome.permissionship is Permissionship.HAS_PERMISSION
 
     def in_order(self, ids: Set[str]) -> Work[list[str]]:
         """Sorted, in turns: sorted runs are joined in linear time."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pdp.bulk import UNANSWERED, Outcome, outcome
 from pdp.errors import PdpError
-from pdp.evaluate import Evaluation, Goal, Judge, Permissionship, Unknown
+from pdp.evaluate import Evaluation, Goal, Judge, Permissionship
 from pdp.graph import Graph
 from pdp.lookup import Findings, Lookup
 from pdp.names import definition, relation
@@ -94,7 +94,7 @@ class LookupSubjects(Lookup):
         certain: set[str] = set()
         perhaps: dict[str, Reasons] = {}
         for id_, decision in decisions.items():
-            reasons = self._reasons(decision.outcome)
+            reasons = self.reasons(decision.outcome)
             if reasons is True:
                 certain.add(id_)
             elif reasons is not False:
@@ -121,13 +121,6 @@ class LookupSubjects(Lookup):
             goals_max=self.goals_max,
         )
         return evaluation, evaluation.ask(self._resource, self._permission)
-
-    def _reasons(self, outcome: Outcome) -> Reasons | bool:
-        if isinstance(outcome, PdpError):
-            return self.because(Unknown(failure=outcome))
-        if outcome.permissionship is Permissionship.CONDITIONAL_PERMISSION:
-            return self.because(Unknown(missing=outcome.missing))
-        return outcome.permissionship is Permissionship.HAS_PERMISSION
 
     def _list(self, found: SubjectSet) -> Work[Findings[FoundSubject]]:
         members = found.members

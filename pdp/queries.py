@@ -4,22 +4,26 @@ Each takes a `pdp.service.StoreService` and a request value, answers at one revi
 Contextual relationships count in all of them as if they had been written.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pdp.bulk import BulkCheck, BulkItem, Outcome
 from pdp.consistency import MINIMIZE_LATENCY, Consistency
+from pdp.errors import PdpError
 from pdp.expand import Tree
 from pdp.judge import judge_with
 from pdp.list_permissions import Held, ListPermissions, names
-from pdp.lookup import Listing
-from pdp.lookup_resources import FoundResource
-from pdp.lookup_subjects import FoundSubject
-from pdp.program import Program
+from pdp.lookup import Ending, Findings, Listing, Row
+from pdp.lookup_resources import FoundResource, LookupResources
+from pdp.lookup_subjects import FoundSubject, LookupSubjects
+from pdp.program import Program, SubjectType
 from pdp.relationships import Instant, ObjectRef, Relationship, Revision, SubjectRef
 from pdp.service import StoreService
 from pdp.validate import check_contextual
+
+_ROWS_A_TURN = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +159,20 @@ async def lookup_resources(store: StoreService, request: ResourcesRequest) -> Li
         UnknownDefinition, UnknownRelation, WildcardNotAllowed: the question names what is not there.
         WorkExceeded: it took more than the settings allow.
     """
-    raise NotImplementedError
+    at = await _moment(store, request.under)
+    walk = LookupResources(
+        at.program,
+        request.type,
+        request.permission,
+        request.subject,
+        instant=at.instant,
+        judge=judge_with(at.program.schema, request.under.context),
+        goals_max=store.settings.goals_max,
+        reads_max=store.settings.reads_max,
+    )
+    await store.driver(at.revision, request.under.contextual).finish(walk)
+    rows, ending = await _page(walk.findings, request.after, request.limit)
+    return Listing(at.revision, at.instant, rows, ending)
 
 
 async def lookup_subjects(store: StoreService, request: SubjectsRequest) -> Listing[FoundSubject]:
@@ -165,7 +182,44 @@ async def lookup_subjects(store: StoreService, request: SubjectsRequest) -> List
         UnknownDefinition, UnknownRelation: the question names what is not there.
         WorkExceeded: it took more than the settings allow.
     """
-    raise NotImplementedError
+    at = await _moment(store, request.under)
+    walk = LookupSubjects(
+        at.program,
+        request.resource,
+        request.permission,
+        SubjectType(request.type, request.relation),
+        instant=at.instant,
+        judge=judge_with(at.program.schema, request.under.context),
+        goals_max=store.settings.goals_max,
+        reads_max=store.settings.reads_max,
+        wildcards=request.wildcards,
+    )
+    await store.driver(at.revision, request.under.contextual).finish(walk)
+    rows, ending = await _page(walk.findings, request.after, request.limit)
+    return Listing(at.revision, at.instant, rows, ending)
+
+
+async def _page(findings: Findings[Row], after: str | None, limit: int | None) -> tuple[Sequence[Row], Ending]:
+    """Rows from behind an id, and how they end; others have their turn in between."""
+    rows: list[Row] = []
+    last = ""
+    undecided: dict[str, PdpError] = {}
+    for position, (id_, row) in enumerate(findings.after(after)):
+        if isinstance(row, PdpError):
+            undecided[id_] = row
+        elif limit is not None and len(rows) >= limit:
+            # what is undecided behind the last row is the next page's to tell
+            return rows, _ending({id_: error for id_, error in undecided.items() if id_ < last}, more=True)
+        else:
+            rows.append(row)
+            last = id_
+        if position % _ROWS_A_TURN == _ROWS_A_TURN - 1:
+            await asyncio.sleep(0)
+    return rows, _ending(undecided, more=False)
+
+
+def _ending(undecided: Mapping[str, PdpError], *, more: bool) -> Ending:
+    return Ending(more, tuple(undecided), next(iter(undecided.values()), None))
 
 
 async def expand(

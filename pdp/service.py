@@ -47,6 +47,7 @@ from schema.safety import check_change
 _HAS = Answer(Permissionship.HAS_PERMISSION)
 _LACKS = Answer(Permissionship.NO_PERMISSION)
 _CLOCK_SECONDS = 30.0
+_STORES_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class CheckSettings:
     """Bounds on one evaluation. Exceeding one is an error, never a denial."""
 
     goals_max: int = 1_000_000
+    reads_max: int = 10_000_000
+    """Relationships that a lookup may read."""
     deadline: timedelta = timedelta(seconds=30)
     steps_a_turn: int = 2_000
     """Goals and reads after which an evaluation lets others have the event loop (a few milliseconds)."""
@@ -270,6 +273,7 @@ class Pdp:
         self._settings = settings
         self._replica_settings = replica_settings
         self._opening: dict[str, asyncio.Task[StoreService]] = {}
+        self._watcher: asyncio.Task[None] | None = None
 
     async def store(self, name: str) -> StoreService:
         """The service of a store.
@@ -291,8 +295,35 @@ class Pdp:
         await service.start()
         return service
 
+    async def start(self) -> None:
+        """Begin to notice what becomes of stores."""
+        self._watcher = asyncio.create_task(self._watch(), name="stores")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_STORES_SECONDS)
+            with suppress(PdpError):
+                await self.forget_changed()
+
+    async def forget_changed(self) -> None:
+        """Let go of every opened store that was deleted, made anew or restored meanwhile, by whatever process."""
+        if not self._opening:
+            return
+        timelines = {info.name: info.timeline async for info in self.datastore.infos()}
+        for name, task in list(self._opening.items()):
+            if not task.done() or task.cancelled() or task.exception() is not None:
+                continue
+            service = task.result()
+            if timelines.get(name) != service.store.timeline:
+                del self._opening[name]
+                await service.stop()
+
     async def close(self) -> None:
         """Stop following and let go of the database."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watcher
         for task in self._opening.values():
             with suppress(asyncio.CancelledError, PdpError):
                 await (await task).stop()

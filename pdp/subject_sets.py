@@ -21,7 +21,7 @@ from pdp.evaluate import Unknown
 Reasons: TypeAlias = frozenset[Unknown]
 
 _NO_IDS: Final[frozenset[str]] = frozenset()
-_NO_REASONS: Final[Reasons] = frozenset()
+NO_REASONS: Final[Reasons] = frozenset()
 
 
 class Ids(NamedTuple):
@@ -76,7 +76,7 @@ class Members:
     certain: Ids = NONE
     possible: Ids = NONE
     reasons: Mapping[str, Reasons] = field(default_factory=dict)
-    everyone: Reasons = _NO_REASONS
+    everyone: Reasons = NO_REASONS
 
     @staticmethod
     def of(ids: Set[str]) -> "Members":
@@ -105,7 +105,7 @@ class Members:
 
     def why(self, id_: str) -> Reasons:
         """The reasons of an id; none where it is decided."""
-        return self.reasons.get(id_, self.everyone) if self.undecided(id_) else _NO_REASONS
+        return self.reasons.get(id_, self.everyone) if self.undecided(id_) else NO_REASONS
 
     @property
     def everyone_undecided(self) -> bool:
@@ -124,7 +124,7 @@ class Members:
         joined = {id_: own | reasons for id_, own in self.reasons.items()}
         if not certain.all_but:
             joined = {**dict.fromkeys(certain.ids, reasons), **joined}
-        return Members(NONE, possible, joined, self.everyone | reasons if possible.all_but else _NO_REASONS)
+        return Members(NONE, possible, joined, self.everyone | reasons if possible.all_but else NO_REASONS)
 
 
 NOBODY: Final = Members()
@@ -160,7 +160,7 @@ def less(base: Members, subtract: Members) -> Members:
 
 def _join(certain: Ids, possible: Ids, operands: Sequence[Members]) -> Members:
     """Members between two bounds, each undecided one with the reasons of all operands undecided for it."""
-    everyone = _NO_REASONS
+    everyone = NO_REASONS
     if possible.all_but and not certain.all_but:
         everyone = everyone.union(*(each.everyone for each in operands if each.everyone_undecided))
         named = _NO_IDS.union(*(chain(each.reasons, each.certain.ids, each.possible.ids) for each in operands))

@@ -142,7 +142,7 @@ class Table(Generic[Reason]):
         Nodes that are held are left alone: nobody asked for them.
         """
         self._left = None
-        for component in self._components(self._undecided_children()):
+        for component in self.components(self._undecided_children()):
             while unfounded := self._unfounded(component):
                 for node in unfounded:
                     if not self.state[node]:
@@ -188,7 +188,7 @@ class Table(Generic[Reason]):
         return children
 
     @staticmethod
-    def _components(children: Mapping[Node, Sequence[Node]]) -> Iterator[list[Node]]:
+    def components(children: Mapping[Node, Sequence[Node]]) -> Iterator[list[Node]]:
         """Strongly connected components, each after all that it leads to (Tarjan, 1972), without recursion."""
         found: dict[Node, int] = {}
         low: dict[Node, int] = {}
@@ -243,7 +243,7 @@ class Table(Generic[Reason]):
     def _explain(self) -> _Undecided[Reason]:
         children = self._undecided_children()
         left: _Undecided[Reason] = _Undecided({}, [], [], [])
-        for number, component in enumerate(self._components(children)):
+        for number, component in enumerate(self.components(children)):
             left.component_of.update(dict.fromkeys(component, number))
             reasons: dict[Reason, Node] = {}
             paradox = -1

@@ -44,7 +44,7 @@ class Walking(ABC):
         self.graph: Graph
         self._lacking: dict[Read, None] = {}
         self._reads_max = reads_max
-        self._reads = 0
+        self.reads = 0
         self._work = self._walk()
 
     def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
@@ -72,8 +72,8 @@ class Walking(ABC):
         if found is None:
             self._lacking[read] = None
             return None
-        self._reads += len(found) + 1
-        if self._reads > self._reads_max:
+        self.reads += len(found) + 1
+        if self.reads > self._reads_max:
             raise WorkExceeded(f"more than {self._reads_max} relationships were read without an answer")
         return found
 
