@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from api.openapi import v1_paths
 from api.openapi_doors import door_paths
 from api.settings import Settings, key_encryption_keys
 from api.statuses import ApiError, Code, Status
+from api.stores import admin_error, stores_router
 from authn.errors import AuthnError, InvalidToken, NeedsStore
 from authn.rights import NoRights
 from authn.service import Authn
@@ -81,6 +83,7 @@ class Service:
         await self.datastore.create(DEFAULT_STORE)
         self._collector = asyncio.create_task(self._collect(), name="garbage collection")
         self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
+        await self.pdp.start()
         default = await self.pdp.store(DEFAULT_STORE)
         self.authn = Authn(
             AuthnSettings(issuer=settings.issuer, key_encryption_keys=keys, redis_url=settings.redis_url),
@@ -147,7 +150,11 @@ def http_app(service: Service) -> AccessLog:
     app.router.routes.extend(oauth_routes(service.authn))
     gate = Gate(service.pdp, service.authenticator)
     app.router.routes.extend(v1_routes(gate))
-    app.include_router(admin_router(service.authn, partial(_admit_administrator, gate)))
+    administrators = partial(_admit_administrator, gate)
+    app.include_router(admin_router(service.authn, administrators))
+    app.include_router(stores_router(service.pdp, administrators))
+    for kind in (RequestValidationError, ApiError, PdpError):
+        app.add_exception_handler(kind, admin_error)
     app.router.routes.extend(authzen_routes(gate, service.settings.issuer))
 
     @app.get("/healthz", tags=["health"])

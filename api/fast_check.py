@@ -6,6 +6,7 @@ is let in here who would not be let in there.
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -62,10 +63,11 @@ class FastAnswer(NamedTuple):
 class FastCheck:
     """Answers checks on the default store."""
 
-    def __init__(self, authenticator: Authenticator, store: StoreService) -> None:
+    def __init__(self, authenticator: Authenticator, opened: Mapping[str, StoreService]) -> None:
+        """``opened`` are the stores that are open at the moment."""
         self._authenticate = authenticator.authenticate
-        self._store = store
-        self._follower = store.follower
+        self._opened = opened
+        self._service: StoreService | None = None
         self._decoder = msgspec.json.Decoder(_Request)
         self._revision = Revision(-1)
         self._checks: CompiledChecks | None = None
@@ -98,10 +100,14 @@ class FastCheck:
             require_scope(caller, _SCOPE)
         except ApiError:
             return None
-        if (self._checks is None or self._revision != self._follower.applied) and not self._renew():
+        service = self._opened.get(DEFAULT_STORE)
+        if service is None:
             return None
-        if self._checks is None:
-            return None
+        stale = service is not self._service or self._revision != service.follower.applied
+        if stale or self._checks is None:
+            self._renew(service)
+            if self._checks is None:
+                return None
         try:
             has = self._checks.check(
                 resource.object_type,
@@ -115,18 +121,17 @@ class FastCheck:
             return None
         return FastAnswer(self._bodies[has], caller.id, has)
 
-    def _renew(self) -> bool:
-        """Answer from the newest revision on; False while its schema is not at hand."""
-        revision = self._follower.applied
-        version = self._follower.schema_at_once(revision)
-        self._checks = self._store.keeper.checks(version, revision) if version is not None else None
-        self._revision = revision
-        zookie = encode(self._store.store, revision)
+    def _renew(self, service: StoreService) -> None:
+        """Answer from the newest revision on, where its schema and a replica are at hand."""
+        revision = service.follower.applied
+        version = service.follower.schema_at_once(revision)
+        self._checks = service.keeper.checks(version, revision) if version is not None else None
+        self._service, self._revision = service, revision
+        zookie = encode(service.store, revision)
         self._bodies = (
             _body(zookie, "PERMISSIONSHIP_NO_PERMISSION"),
             _body(zookie, "PERMISSIONSHIP_HAS_PERMISSION"),
         )
-        return self._checks is not None
 
 
 def _body(zookie: str, permissionship: str) -> bytes:

@@ -18,7 +18,6 @@ import uvloop
 from api.app import Service, http_app
 from api.fast_check import FastCheck
 from api.fast_http import fast_protocol
-from api.gate import DEFAULT_STORE
 from api.logs import configure_logs, get_logger
 from api.settings import BadSetting, Settings
 
@@ -91,7 +90,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
     try:
         await service.start(migrate=migrate)
         app = http_app(service)
-        door = FastCheck(service.authenticator, await service.pdp.store(DEFAULT_STORE))
+        door = FastCheck(service.authenticator, service.pdp.opened)
         config = uvicorn.Config(
             app,
             http=fast_protocol(door, app),

@@ -273,6 +273,8 @@ class Pdp:
         self._settings = settings
         self._replica_settings = replica_settings
         self._opening: dict[str, asyncio.Task[StoreService]] = {}
+        self.opened: dict[str, StoreService] = {}
+        """The stores that are open, for who cannot wait."""
         self._watcher: asyncio.Task[None] | None = None
 
     async def store(self, name: str) -> StoreService:
@@ -293,6 +295,7 @@ class Pdp:
     async def _open(self, name: str) -> StoreService:
         service = StoreService(await self.datastore.open(name), self._settings, self._replica_settings)
         await service.start()
+        self.opened[name] = service
         return service
 
     async def start(self) -> None:
@@ -310,12 +313,9 @@ class Pdp:
         if not self._opening:
             return
         timelines = {info.name: info.timeline async for info in self.datastore.infos()}
-        for name, task in list(self._opening.items()):
-            if not task.done() or task.cancelled() or task.exception() is not None:
-                continue
-            service = task.result()
+        for name, service in list(self.opened.items()):
             if timelines.get(name) != service.store.timeline:
-                del self._opening[name]
+                del self.opened[name], self._opening[name]
                 await service.stop()
 
     async def close(self) -> None:

@@ -89,7 +89,7 @@ DELETED_BY_ID = Statement(
     sa.select(stores.c.name).where(stores.c.store_id == _p("store")).where(stores.c.deleted_at.is_not(None))
 )
 UNSET_DELETED = Statement(
-    sa.update(stores).where(stores.c.store_id == _p("store")).values(deleted_at=None).returning(stores.c.name)
+    sa.update(stores).where(stores.c.store_id == _p("store")).values(deleted_at=sa.null()).returning(stores.c.name)
 )
 RENAME = Statement(sa.update(stores).where(stores.c.store_id == _p("store")).values(name=_p("new_name", _text)))
 

@@ -64,7 +64,7 @@ async def doors() -> AsyncIterator[Doors]:
             break
         await asyncio.sleep(0.02)
     authenticator = Authenticator([KEY], verify)
-    door = FastCheck(authenticator, store)
+    door = FastCheck(authenticator, pdp.opened)
     log = RequestLog()
     log.enabled = False
     app = AccessLog(
