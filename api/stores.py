@@ -39,7 +39,7 @@ class NewStore(BaseModel):
 class StoreModel(BaseModel):
     """A store as an operator sees it."""
 
-    store_id: int
+    store_id: str
     name: str
     timeline: str
     created_at: datetime
@@ -56,7 +56,7 @@ def _time(instant: Instant) -> datetime:
 
 def _model(info: StoreInfo) -> StoreModel:
     return StoreModel(
-        store_id=info.store_id,
+        store_id=str(info.store_id),
         name=info.name,
         timeline=info.timeline,
         created_at=_time(info.created_at),
