@@ -13,12 +13,12 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 _FACTS = ("caller", "code", "reason", "decision", "revision")
 _GATHER_SECONDS = 0.01
 _GATHER_LINES = 500
-_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class HttpMetrics:
@@ -32,7 +32,7 @@ class HttpMetrics:
             "tessera_http_request_duration_seconds",
             "Time from a request's head to its answer's end.",
             ["route"],
-            buckets=_BUCKETS_S,
+            buckets=BUCKETS_S,
             registry=registry,
         )
         self.in_progress = Gauge(
@@ -120,7 +120,7 @@ class AccessLog:
         given = headers.get(b"x-request-id")
         if given is not None:
             text = given.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
+            if REQUEST_ID.fullmatch(text):
                 return text
         return f"{self._process}{next(self._counter):08x}"
 
@@ -153,7 +153,7 @@ class AccessLog:
             "duration_ms": round(seconds * 1000, 3),
         }
         traceparent = headers.get(b"traceparent")
-        if traceparent is not None and (trace := _TRACEPARENT.fullmatch(traceparent.decode("latin-1"))):
+        if traceparent is not None and (trace := TRACEPARENT.fullmatch(traceparent.decode("latin-1"))):
             facts["trace_id"], facts["span_id"] = trace[1], trace[2]
         for name in _FACTS:
             value = state.get(name)

@@ -4,6 +4,7 @@ import base64
 import binascii
 import os
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from api.auth import EVERY_SCOPE
 _KEY_BYTES = 32
 _LEVELS = ("debug", "info", "warning", "error")
 
-__all__ = ["EVERY_SCOPE", "Address", "BadSetting", "Settings", "key_encryption_keys", "read_settings"]
+__all__ = ["EVERY_SCOPE", "Address", "BadSetting", "Settings", "Tls", "key_encryption_keys", "read_settings"]
 
 
 class BadSetting(Exception):
@@ -36,12 +37,21 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Both listeners' certificate, with its chain, and its private key: files in PEM."""
+
+    cert_file: Path
+    key_file: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What an operator can set. ``key_encryption_keys`` is empty where none was given."""
 
     http_addr: Address
     grpc_addr: Address | None
+    tls: Tls | None
     database_url: str
     postgres_replica_urls: tuple[str, ...]
     redis_url: str | None
@@ -61,6 +71,8 @@ class Settings:
 DEFAULTS: Mapping[str, str] = {
     "TESSERA_HTTP_ADDR": "127.0.0.1:8080",
     "TESSERA_GRPC_ADDR": "127.0.0.1:50051",
+    "TESSERA_TLS_CERT_FILE": "",
+    "TESSERA_TLS_KEY_FILE": "",
     "TESSERA_DATABASE_URL": "sqlite:///./tessera.db",
     "TESSERA_POSTGRES_REPLICA_URLS": "",
     "TESSERA_REDIS_URL": "",
@@ -84,17 +96,19 @@ def read_settings(environment: Mapping[str, str] = os.environ, flags: Mapping[st
         if name not in DEFAULTS:
             raise BadSetting(name, "there is no such setting")
     values = {**DEFAULTS, **given, **(flags or {})}
-    http_addr = _address("TESSERA_HTTP_ADDR", values)
+    http_addr, tls = _address("TESSERA_HTTP_ADDR", values), _tls(values)
+    issuer = f"{'https' if tls else 'http'}://{http_addr}"
     return Settings(
         http_addr=http_addr,
         grpc_addr=_address("TESSERA_GRPC_ADDR", values) if values["TESSERA_GRPC_ADDR"] else None,
+        tls=tls,
         database_url=_url("TESSERA_DATABASE_URL", values, ("sqlite", "postgresql")),
         postgres_replica_urls=_replica_urls(values),
         redis_url=_url("TESSERA_REDIS_URL", values, ("redis", "rediss", "unix"))
         if values["TESSERA_REDIS_URL"]
         else None,
         preshared_keys=_preshared_keys(values["TESSERA_PRESHARED_KEYS"]),
-        issuer=_issuer(values["TESSERA_ISSUER"]) if values["TESSERA_ISSUER"] else f"http://{http_addr}",
+        issuer=_issuer(values["TESSERA_ISSUER"]) if values["TESSERA_ISSUER"] else issuer,
         workers=_integer("TESSERA_WORKERS", values, 1, 256),
         key_encryption_keys=_keys(values["TESSERA_KEY_ENCRYPTION_KEYS"]),
         replica_bytes_max=_integer("TESSERA_REPLICA_BYTES_MAX", values, 0, 1 << 50),
@@ -134,6 +148,24 @@ def _address(name: str, values: Mapping[str, str]) -> Address:
     if not host or not port.isdigit() or int(port) > 65_535:
         raise BadSetting(name, f"`{values[name]}` is no `host:port`")
     return Address(host.strip("[]"), int(port))
+
+
+def _tls(values: Mapping[str, str]) -> Tls | None:
+    names = ("TESSERA_TLS_CERT_FILE", "TESSERA_TLS_KEY_FILE")
+    given = [values[name] for name in names]
+    if not any(given):
+        return None
+    for name, value in zip(names, given, strict=True):
+        if not value:
+            raise BadSetting(name, "a certificate and its key are given together or not at all")
+        if not Path(value).is_file():
+            raise BadSetting(name, f"there is no file `{value}`")
+    tls = Tls(*map(Path, given))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert_file, tls.key_file, password="")
+    except (OSError, ValueError) as error:
+        raise BadSetting(names[0], f"is no certificate for the key in `{tls.key_file}`: {error}") from error
+    return tls
 
 
 def _url(name: str, values: Mapping[str, str], schemes: tuple[str, ...]) -> str:

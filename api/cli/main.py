@@ -42,6 +42,8 @@ def settings_from(flags: dict[str, str | None]) -> Settings:
 def serve(
     http_addr: Annotated[str | None, typer.Option(help="Where to listen for HTTP, `host:port`.")] = None,
     grpc_addr: Annotated[str | None, typer.Option(help="Where to listen for gRPC; empty: not at all.")] = None,
+    tls_cert_file: Annotated[str | None, typer.Option(help="Certificate of both listeners, in PEM.")] = None,
+    tls_key_file: Annotated[str | None, typer.Option(help="Its private key, in PEM.")] = None,
     database_url: Annotated[str | None, typer.Option(help="`sqlite:///…` or `postgresql://…`.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="`redis://…`.")] = None,
     preshared_key: Annotated[
@@ -62,6 +64,8 @@ def serve(
         {
             "TESSERA_HTTP_ADDR": http_addr,
             "TESSERA_GRPC_ADDR": grpc_addr,
+            "TESSERA_TLS_CERT_FILE": tls_cert_file,
+            "TESSERA_TLS_KEY_FILE": tls_key_file,
             "TESSERA_DATABASE_URL": database_url,
             "TESSERA_REDIS_URL": redis_url,
             "TESSERA_PRESHARED_KEYS": ",".join(preshared_key) if preshared_key else None,
