@@ -9,29 +9,13 @@ from dataclasses import replace
 from schema.cel import CheckedCaveat, check_caveat
 from schema.errors import Problems, hint, quote
 from schema.model import NOWHERE, Caveat, CaveatType, Definition, Relation, Schema
-from schema.names import definition_name_fault, relation_name_fault
+from schema.names import CAVEAT_TYPES, definition_name_fault, parameter_type_fault, relation_name_fault
 from schema.syntax import CaveatNode, DefinitionNode, Item, Member, Partial, PartialReference
 
 EXPRESSIONS_CHARS_MAX = 500_000
 """The expressions of a schema's caveats together: checking them takes some seconds a megabyte."""
 MEMBERS_MAX = 1_000_000
 """Members of a schema with its partials expanded: some lines of partials can name each other into billions."""
-
-CAVEAT_TYPES: Mapping[str, int] = {
-    "any": 0,
-    "bool": 0,
-    "bytes": 0,
-    "double": 0,
-    "duration": 0,
-    "int": 0,
-    "ipaddress": 0,
-    "list": 1,
-    "map": 1,
-    "string": 0,
-    "timestamp": 0,
-    "uint": 0,
-}
-"""The types of caveat parameters, with the number of type arguments that each takes."""
 
 
 def resolve(items: Sequence[Item], problems: Problems) -> Schema:
@@ -158,7 +142,7 @@ def _caveat(node: CaveatNode, problems: Problems) -> Caveat:
             message = f"{quote(parameter.name)} is already a parameter of caveat `{node.name}`"
             problems.parse("duplicate-parameter", message, parameter.position, names)
             faulty = True
-        fault = _type_fault(parameter.type)
+        fault = parameter_type_fault(parameter.type)
         if fault:
             problems.parse("invalid-parameter-type", fault, parameter.position, names)
             faulty = True
@@ -198,19 +182,6 @@ def _with_expression(caveat: Caveat, node: CaveatNode, problems: Problems) -> Ca
         else:
             problems.parse(fault.code, f"caveat {quote(caveat.name)}: {fault.message}", position, names)
     return caveat
-
-
-def _type_fault(type_: CaveatType) -> str | None:
-    todo = [type_]
-    while todo:
-        one = todo.pop()
-        arity = CAVEAT_TYPES.get(one.name)
-        if arity is None:
-            return f"no parameter type {quote(one.name)}{hint(one.name, CAVEAT_TYPES)}"
-        if arity and len(one.arguments) != arity:
-            return f"type `{one.name}` takes exactly one type argument, as in `{one.name}<string>`"
-        todo.extend(one.arguments)
-    return None
 
 
 def _without_idle_arguments(type_: CaveatType) -> CaveatType:

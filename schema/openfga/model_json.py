@@ -73,7 +73,7 @@ def _document(model: Mapping[str, Any]) -> Document:
         raise Unreadable("type_definitions", f"more than {TYPES_MAX} types", TOO_MANY)
     if not types:
         raise Unreadable("type_definitions", "at least one type is needed")
-    conditions = _object(model.get("conditions") or {}, "conditions")
+    conditions = _optional(model.get("conditions"), "conditions")
     if len(conditions) > CONDITIONS_MAX:
         raise Unreadable("conditions", f"more than {CONDITIONS_MAX} conditions")
     return Document(
@@ -86,13 +86,13 @@ def _document(model: Mapping[str, Any]) -> Document:
 
 
 def _type(one: Mapping[str, Any], path: str) -> TypeNode:
-    relations = _object(one.get("relations") or {}, f"{path}.relations")
-    metadata = _object(one.get("metadata") or {}, f"{path}.metadata")
-    allowed = _object(metadata.get("relations") or {}, f"{path}.metadata.relations")
+    relations = _optional(one.get("relations"), f"{path}.relations")
+    metadata = _optional(one.get("metadata"), f"{path}.metadata")
+    allowed = _optional(metadata.get("relations"), f"{path}.metadata.relations")
     found = []
     for name, rewrite in relations.items():
         where = f"{path}.relations.{name}"
-        about = _object(allowed.get(name) or {}, f"{path}.metadata.relations.{name}")
+        about = _optional(allowed.get(name), f"{path}.metadata.relations.{name}")
         restrictions = _list(about.get("directly_related_user_types"), f"{where}.directly_related_user_types")
         found.append(
             RelationNode(
@@ -156,7 +156,7 @@ def _condition(key: str, value: Any) -> ConditionNode:
     expression = _text(one.get("expression"), f"{path}.expression")
     if len(expression.encode("utf-8", "surrogatepass")) > EXPRESSION_BYTES_MAX:
         raise Unreadable(path, f"its expression is longer than {EXPRESSION_BYTES_MAX} bytes")
-    parameters = _object(one.get("parameters") or {}, f"{path}.parameters")
+    parameters = _optional(one.get("parameters"), f"{path}.parameters")
     if len(parameters) > PARAMETERS_MAX:
         raise Unreadable(path, f"it has more than {PARAMETERS_MAX} parameters")
     return ConditionNode(name, tuple(_parameters(parameters, path)), expression)
@@ -187,6 +187,10 @@ def _object(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise Unreadable(path, "an object is needed")
     return value
+
+
+def _optional(value: Any, path: str) -> Mapping[str, Any]:
+    return {} if value is None else _object(value, path)
 
 
 def _list(value: Any, path: str) -> Sequence[Any]:

@@ -22,7 +22,8 @@ from schema.model import (
     TupleToUserset,
     Union,
 )
-from schema.openfga.document import Document, RelationNode, TypeNode
+from schema.names import parameter_type_fault
+from schema.openfga.document import ConditionNode, Document, RelationNode, TypeNode
 
 VERSIONS = ("1.1", "1.2")
 TYPE_CHARS_MAX = 254
@@ -104,6 +105,21 @@ class _Rules:
                 self._refuse("duplicated-error", message, condition.position)
             conditions.add(condition.name)
             self._name("condition", condition.name, NAME_CHARS_MAX, condition.position)
+            self._parameters(condition)
+
+    def _parameters(self, condition: ConditionNode) -> None:
+        seen: set[str] = set()
+        for parameter in condition.parameters:
+            names = {"caveat_name": condition.name, "parameter_name": parameter.name}
+            if parameter.name in seen:
+                message = f"{quote(parameter.name)} is already a parameter of condition `{condition.name}`"
+                self._refuse("invalid-syntax", message, parameter.position, names)
+            seen.add(parameter.name)
+            fault = parameter_type_fault(parameter.type)
+            if parameter.type.name == "bytes" or (self._dsl and parameter.type.name == "any"):
+                fault = f"no parameter type `{parameter.type.name}`"
+            if fault:
+                self._refuse("invalid-syntax", fault, parameter.position, names)
 
     def _name(self, kind: str, name: str, chars_max: int, position: Position) -> None:
         barred = [char for char in name if char in ":#@" or char.isspace() or (self._dsl and char == "*")]

@@ -38,9 +38,7 @@ from schema.formatting import format_schema
             "definition doc {\n\trelation aaa: doc | doc:* | doc#aaa | doc#...;\n}\n",
             id="types, and the semicolon that a terminal subject needs",
         ),
-        pytest.param(
-            "definition doc { relation }", None, id="what cannot be read is refused"
-        ),
+        pytest.param("definition doc { relation }", None, id="what cannot be read is refused"),
         pytest.param(
             "definition aaa / bcd { relation xxx : aaa / bcd # xxx; }",
             "definition aaa/bcd {\n\trelation xxx: aaa/bcd#xxx\n}\n",
@@ -115,7 +113,7 @@ from schema.formatting import format_schema
             id="nor one before a semicolon that is needed",
         ),
     ],
-)  # fmt: skip
+)
 def test_layout(text: str, expected: str | None) -> None:
     """Text in, text out, and the same again; ``None`` for what cannot be read."""
     if expected is None:
