@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import grpc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -16,9 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
-from api.auth import Authenticator, Caller, Unauthenticated, require_scope
+from api.auth import Authenticator, Caller, NotKnownYet, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
+from api.grpc_access import GrpcAccess, GrpcMetrics
+from api.grpc_server import GrpcDoor, GrpcServer
 from api.http import v1_routes
 from api.logs import get_logger
 from api.methods import METHODS
@@ -30,6 +33,7 @@ from api.settings import Settings, key_encryption_keys
 from api.statuses import ApiError, Code, Status
 from api.stores import admin_error, stores_router
 from authn.errors import AuthnError, InvalidToken, NeedsStore
+from authn.errors import StoreUnavailable as IdentitiesUnavailable
 from authn.rights import NoRights
 from authn.service import Authn
 from authn.settings import AuthnSettings
@@ -94,7 +98,7 @@ class Service:
         admin = await self.authn.start()
         if admin is not None:
             print(f"admin client_id={admin[0]} client_secret={admin[1]}", flush=True)  # noqa: T201 - meant to be seen
-        self.authenticator = Authenticator(settings.preshared_keys, self._verify_token)
+        self.authenticator = Authenticator(settings.preshared_keys, self._verify_token, self._ask_about_token)
 
     async def _collect(self) -> None:
         """Remove what the window has passed, for as long as the service runs."""
@@ -115,8 +119,16 @@ class Service:
         except InvalidToken as error:
             raise Unauthenticated(f"the access token is not valid: {error}") from error
         except NeedsStore as error:
-            unknown = Status(Code.UNAVAILABLE, "it is not known whether the token was revoked", retry_after_s=1)
-            raise ApiError(unknown) from error
+            raise NotKnownYet from error
+        return Caller(caller.subject, caller.scopes)
+
+    async def _ask_about_token(self, token: str) -> Caller:
+        try:
+            caller = await self.authn.verify(token)
+        except InvalidToken as error:
+            raise Unauthenticated(f"the access token is not valid: {error}") from error
+        except (NeedsStore, IdentitiesUnavailable) as error:
+            raise NotKnownYet from error
         return Caller(caller.subject, caller.scopes)
 
     async def stop(self) -> None:
@@ -137,9 +149,27 @@ class Service:
 
 async def _admit_administrator(gate: Gate, request: Request) -> str:
     """Who asks the admin API, if they may."""
-    caller = gate.authenticate(request.headers)
+    caller = await gate.authenticate(request.headers)
     require_scope(caller, "admin")
     return caller.id
+
+
+def grpc_listener(service: Service) -> GrpcServer | None:
+    """The gRPC server, bound and not started; None where the settings turn it off.
+
+    Raises:
+        BadSetting: the address cannot be listened on.
+    """
+    settings = service.settings
+    if settings.grpc_addr is None:
+        return None
+    credentials = None
+    if settings.tls is not None:
+        pair = settings.tls.key_file.read_bytes(), settings.tls.cert_file.read_bytes()
+        credentials = grpc.ssl_server_credentials([pair])
+    access = GrpcAccess(GrpcMetrics(service.registry), service.request_log)
+    door = GrpcDoor(Gate(service.pdp, service.authenticator), access)
+    return GrpcServer(door, settings.grpc_addr, credentials, shared=settings.workers > 1)
 
 
 def http_app(service: Service) -> AccessLog:

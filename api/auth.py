@@ -1,7 +1,7 @@
 """Who is calling a door, and what the door lets them do."""
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -34,26 +34,40 @@ class Unauthenticated(ApiError):
         super().__init__(Status(Code.UNAUTHENTICATED, message))
 
 
+class NotKnownYet(ApiError):
+    """Memory alone cannot tell whether the token is good; the database can."""
+
+    def __init__(self) -> None:
+        super().__init__(Status(Code.UNAVAILABLE, "it is not known whether the token is good", retry_after_s=1))
+
+
 class Authenticator:
     """Accepts pre-shared keys and access tokens.
 
     Args:
         preshared_keys: bearer tokens with every right on every store; none is fine.
-        verify_token: gives the caller of an access token, or raises `Unauthenticated`.
+        verify_token: gives the caller of an access token, or raises `Unauthenticated`, or `NotKnownYet`.
+        ask_about_token: the same for `authenticate_or_ask`; it may wait for the database.
     """
 
-    def __init__(self, preshared_keys: Sequence[str], verify_token: Callable[[str], Caller]) -> None:
+    def __init__(
+        self,
+        preshared_keys: Sequence[str],
+        verify_token: Callable[[str], Caller],
+        ask_about_token: Callable[[str], Awaitable[Caller]] | None = None,
+    ) -> None:
         self._digests = [sha256(key.encode()).digest() for key in preshared_keys]
         self._verify_token = verify_token
+        self._ask_about_token = ask_about_token
 
     def authenticate(self, authorization: str | None) -> Caller:
         """The caller of a request with this ``Authorization`` header (RFC 6750, section 2.1).
 
         Raises:
             Unauthenticated: there is none, or it is not good.
+            NotKnownYet: memory alone cannot tell.
         """
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
+        scheme, token = _split(authorization)
         if scheme.lower() != "bearer":
             raise Unauthenticated("a bearer token is needed: send `Authorization: Bearer …`")
         if not token:
@@ -63,6 +77,25 @@ class Authenticator:
         if any(matches):
             return Caller(f"preshared-key-{matches.index(True) + 1}", EVERY_SCOPE)
         return self._verify_token(token)
+
+    async def authenticate_or_ask(self, authorization: str | None) -> Caller:
+        """As `authenticate`; where memory alone cannot tell, the database is asked.
+
+        Raises:
+            Unauthenticated: there is none, or it is not good.
+            ApiError: UNAVAILABLE, when nobody can tell at the moment.
+        """
+        try:
+            return self.authenticate(authorization)
+        except NotKnownYet:
+            if self._ask_about_token is None:
+                raise
+            return await self._ask_about_token(_split(authorization)[1])
+
+
+def _split(authorization: str | None) -> tuple[str, str]:
+    scheme, _, token = (authorization or "").partition(" ")
+    return scheme, token.strip()
 
 
 def require_scope(caller: Caller, scope: str) -> None:

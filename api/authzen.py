@@ -404,7 +404,7 @@ class AuthzenDoor:
         """Answer one request; never raises."""
         facts: dict[str, Any] = {}
         try:
-            caller = self._gate.authenticate(headers)
+            caller = await self._gate.authenticate(headers)
             facts["caller"] = caller.id
             members = _members(headers, body)
             call = await self._gate.admit(method, headers, caller, None, members)

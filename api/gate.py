@@ -29,13 +29,14 @@ class Gate:
         self._pdp = pdp
         self._authenticator = authenticator
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """Who calls.
 
         Raises:
             Unauthenticated: nobody that is known here.
+            ApiError: UNAVAILABLE, when nobody can tell at the moment.
         """
-        return self._authenticator.authenticate(headers.get("authorization"))
+        return await self._authenticator.authenticate_or_ask(headers.get("authorization"))
 
     async def admit(
         self,

@@ -86,7 +86,7 @@ class V1Door:
             return error_answer(error)
         facts: dict[str, Any] = {}
         try:
-            caller = self._gate.authenticate(request.headers)
+            caller = await self._gate.authenticate(request.headers)
             facts["caller"] = caller.id
             at = deadline(request.headers)
             async with until(at):
@@ -106,7 +106,7 @@ class V1Door:
         """Answer a request whose body is a stream of messages; never raises but what ``body`` does."""
         facts: dict[str, Any] = {}
         try:
-            caller = self._gate.authenticate(headers)
+            caller = await self._gate.authenticate(headers)
             facts["caller"] = caller.id
             async with until(deadline(headers)):
                 call = await self._gate.admit(method, headers, caller, None, {})

@@ -51,6 +51,10 @@ class TokenReader:
             NeedsStore: memory alone cannot tell; ask `read`.
         """
         self._feed.require_fresh()
+        return self._judged(token)
+
+    def _judged(self, token: str) -> Caller:
+        """The caller of a token, by what memory holds now."""
         digest = _digest(token)
         caller = self._known.get(digest)
         if caller is None:
@@ -76,7 +80,8 @@ class TokenReader:
             digest = _digest(token)
             if digest not in self._known:
                 self._known.put(digest, await self._read_opaque(digest))
-        return self.read_now(token)
+        # Read after this was asked, so it is fresh enough, however long the answer took to get its turn here.
+        return self._judged(token)
 
     def forget(self, token: str) -> None:
         """Drop a token from memory."""
