@@ -24,7 +24,8 @@ def _describe_v1() -> None:
     old, new = f".{_OLD}.", f".{_NEW}."
     for message in proto.message_type:
         for field in message.field:
-            field.type_name = field.type_name.replace(old, new)
+            if field.type_name:
+                field.type_name = field.type_name.replace(old, new)
     for method in proto.service[0].method:
         method.input_type = method.input_type.replace(old, new)
         method.output_type = method.output_type.replace(old, new)

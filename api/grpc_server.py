@@ -17,10 +17,12 @@ from authzed.api.v1 import (
     watch_service_pb2_grpc,
 )
 from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry
 
+from api.access import RequestLog
 from api.fields import validate
 from api.gate import Gate
-from api.grpc_access import GrpcAccess, Observed
+from api.grpc_access import GrpcAccess, GrpcMetrics, Observed
 from api.grpc_health import SERVICE as HEALTH_SERVICE
 from api.grpc_health import Health, add_health
 from api.grpc_reflection import SERVICES as REFLECTION_SERVICES
@@ -28,7 +30,7 @@ from api.grpc_reflection import add_reflection
 from api.http import BODY_BYTES_MAX
 from api.logs import log_bug
 from api.methods import METHODS, Call, Collecting, Extended, Method, Response, Streaming, Unary
-from api.settings import Address, BadSetting
+from api.settings import Address, BadSetting, Settings
 from api.statuses import Code, Status, status_of
 
 MESSAGE_BYTES_MAX = BODY_BYTES_MAX
@@ -245,3 +247,19 @@ class GrpcServer:
         """Take no more calls, and end those that have not ended after a while."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
+
+
+def grpc_listener(settings: Settings, gate: Gate, registry: CollectorRegistry, log: RequestLog) -> GrpcServer | None:
+    """The server that the settings ask for, bound and not started; None where they turn it off.
+
+    Raises:
+        BadSetting: the address cannot be listened on.
+    """
+    if settings.grpc_addr is None:
+        return None
+    credentials = None
+    if settings.tls is not None:
+        pair = settings.tls.key_file.read_bytes(), settings.tls.cert_file.read_bytes()
+        credentials = grpc.ssl_server_credentials([pair])
+    door = GrpcDoor(gate, GrpcAccess(GrpcMetrics(registry), log))
+    return GrpcServer(door, settings.grpc_addr, credentials, shared=settings.workers > 1)

@@ -18,10 +18,14 @@ import uvloop
 from api.app import Service, http_app
 from api.fast_check import FastCheck
 from api.fast_http import fast_protocol
+from api.gate import Gate
+from api.grpc_server import GrpcServer, grpc_listener
 from api.logs import configure_logs, get_logger
-from api.settings import BadSetting, Settings
+from api.settings import Address, BadSetting, Settings
 
 _SHUTDOWN_SECONDS = 4
+_GRPC_GRACE_SECONDS = 0.5
+"""For calls that have not ended when HTTP's have, which had their time while those were finished."""
 _SUPERVISE_SECONDS = 0.2
 
 
@@ -36,6 +40,8 @@ def run_server(settings: Settings, *, migrate: bool) -> None:
     if settings.workers > 1 and settings.database_url == "sqlite:///:memory:":
         raise BadSetting("TESSERA_WORKERS", "several processes cannot share a database in memory")
     with _listen(settings) as listener:
+        if settings.grpc_addr is not None:
+            _bind("TESSERA_GRPC_ADDR", settings.grpc_addr).close()
         if settings.workers == 1:
             _run(_serve(settings, listener, migrate=migrate))
         else:
@@ -49,16 +55,21 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    address = settings.http_addr
+    listener = _bind("TESSERA_HTTP_ADDR", settings.http_addr)
+    listener.listen(2048)
+    return listener
+
+
+def _bind(name: str, address: Address) -> socket.socket:
+    """A socket bound to the address that a setting names."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
-        listener.listen(2048)
     except OSError as error:
         listener.close()
-        raise BadSetting("TESSERA_HTTP_ADDR", f"cannot listen on `{address}`: {error.strerror}") from error
+        raise BadSetting(name, f"cannot listen on `{address}`: {error.strerror}") from error
     return listener
 
 
@@ -87,6 +98,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool = False) -> None:
     service = Service(settings)
+    grpc_server: GrpcServer | None = None
     try:
         await service.start(migrate=migrate)
         app = http_app(service)
@@ -101,9 +113,17 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
             proxy_headers=False,
             date_header=True,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            ssl_certfile=settings.tls.cert_file if settings.tls else None,
+            ssl_keyfile=settings.tls.key_file if settings.tls else None,
         )
+        gate = Gate(service.pdp, service.authenticator)
+        grpc_server = grpc_listener(settings, gate, service.registry, service.request_log)
+        if grpc_server is not None:
+            await grpc_server.start()
         await _Server(config).serve([listener])
     finally:
+        if grpc_server is not None:
+            await grpc_server.stop(_GRPC_GRACE_SECONDS)
         await service.stop()
         service.request_log.flush()
 
