@@ -10,6 +10,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import httpcore
@@ -32,6 +33,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, networks: Sequence[Network] = ()) -> None:
         self._inner = httpcore.AnyIOBackend()
         self._networks = networks
+        self._streams: list[httpcore.AsyncNetworkStream] = []
 
     async def connect_tcp(
         self,
@@ -50,9 +52,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         if not allowed:
             raise httpcore.ConnectError("the host has no address that may be asked")
         stream = await self._inner.connect_tcp(allowed[0], port, timeout, local_address, socket_options)
+        self._streams.append(stream)
         peer = stream.get_extra_info("server_addr")
         if peer is None or not self.may_connect(str(peer[0])):
-            await stream.aclose()
             raise httpcore.ConnectError("connected to an address that may not be asked")
         return stream
 
@@ -68,6 +70,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """See httpcore."""
         await self._inner.sleep(seconds)
+
+    async def aclose(self) -> None:
+        """Close every connection that was made, also one that was given up half way."""
+        for stream in self._streams:
+            await stream.aclose()
 
     def may_connect(self, address: str) -> bool:
         """Whether an address is public, or in a network that the operator named."""
@@ -105,8 +112,10 @@ class HttpsFetch:
             raise KeySetUnavailable("key sets are fetched over https only")
         tls = self._tls or await asyncio.to_thread(ssl.create_default_context)
         headers = [("accept", "application/jwk-set+json, application/json")]
+        backend = GuardedBackend(self._networks)
         async with (
-            httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=GuardedBackend(self._networks)) as pool,
+            aclosing(backend),
+            httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=backend) as pool,
             pool.stream("GET", url, headers=headers) as response,
         ):
             if response.status != 200:

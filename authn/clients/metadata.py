@@ -227,6 +227,7 @@ def is_resource(uri: str) -> bool:
         return False
     try:
         parts = urlsplit(uri)
+        _ = parts.port  # raises where it is no number
         return bool(parts.scheme) and bool(parts.netloc or parts.path) and ":" in uri
     except ValueError:
         return False
@@ -246,7 +247,7 @@ def _redirect_uri(name: str, value: str) -> None:
     """RFC 9700, section 2.1 and RFC 8252: exact URIs; plain http only to this machine."""
     try:
         parts = urlsplit(value)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise BadRedirectUri(name, f"`{value}` is no URI") from error
     if not value.isascii() or not value.isprintable() or " " in value or "\\" in value or "#" in value:

@@ -21,11 +21,13 @@ CLOCKS_AGREE_MS = 1_000
 """How far the clocks of our own processes may be apart."""
 _MARK = "tessera:authn:used:complete-since"
 _PREFIX = b"tessera:authn:used:"
-_CONSUME = """
+_FIRST_USE, _USED, _TOO_EARLY, _EMPTIED = 1, 0, -1, -2
+_CONSUME = f"""
 local mark = redis.call('GET', KEYS[2])
-if not mark then return nil end
-if redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[1]) then return mark end
-return ''
+if not mark then return {_EMPTIED} end
+if tonumber(ARGV[2]) < tonumber(string.match(mark, '%d+$')) then return {_TOO_EARLY} end
+if redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[1]) then return {_FIRST_USE} end
+return {_USED}
 """
 _Info: TypeAlias = Mapping[str, str]
 
@@ -78,17 +80,14 @@ class RedisReplays:
         """See `ReplayStore`."""
         life_ms = max(1, good_until_ms - self._world.now_ms() + CLOCKS_AGREE_MS)
         try:
-            mark = await self._consume(keys=[_PREFIX + key, _MARK], args=[life_ms])
-            if mark is None:
+            outcome = await self._consume(keys=[_PREFIX + key, _MARK], args=[life_ms, made_at_ms])
+            if outcome == _EMPTIED:
                 await self._client.set(_MARK, self._new_mark(self._run), nx=True)
-                raise MadeTooEarly("redis was emptied meanwhile")
         except (RedisError, OSError) as error:
             raise StoreUnavailable("redis does not answer") from error
-        if not mark:
-            return False
-        if made_at_ms < int(bytes(mark).split()[1]):
+        if outcome in {_EMPTIED, _TOO_EARLY}:
             raise MadeTooEarly("made before redis' memory begins")
-        return True
+        return bool(outcome == _FIRST_USE)
 
     async def close(self) -> None:
         """See `ReplayStore`."""
