@@ -45,6 +45,7 @@ bench: $(INSTALLED_TEST)
 
 fuzz: $(INSTALLED_TEST)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n 2 tests/pdp tests/schema -m 'not external'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test,fuzz]'
 	$(BIN)/python -m tests.fuzz.fuzz_schema
 
 clean:

@@ -1,0 +1,1 @@
+"""Fuzzing with atheris, apart from the suite: see the Makefile."""
