@@ -69,8 +69,11 @@ class CursorMaker:
     def after(self, *place: str) -> CursorMessage:
         """The cursor that resumes behind a place."""
         state = msgspec.msgpack.encode(_State(_VERSION, self._revision, self._instant, place))
-        token = base64.urlsafe_b64encode(_tag(self._store, state, self._bound_to) + state)
-        return CursorMessage(token=token.decode().rstrip("="))
+        return CursorMessage(token=_token(_tag(self._store, state, self._bound_to) + state))
+
+
+def _token(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def read_cursor(store: RelationshipStore, token: str, bound_to: bytes) -> Cursor:
@@ -83,6 +86,8 @@ def read_cursor(store: RelationshipStore, token: str, bound_to: bytes) -> Cursor
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("the cursor cannot be read", "INVALID_CURSOR") from error
+    if _token(raw) != token:
+        raise invalid("the cursor cannot be read", "INVALID_CURSOR")
     tag, state = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
     if not hmac.compare_digest(tag, _tag(store, state, bound_to)):
         raise invalid("the cursor was made for another request or store", "INVALID_CURSOR")
