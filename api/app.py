@@ -6,7 +6,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import grpc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -20,8 +19,6 @@ from api.access import AccessLog, HttpMetrics, RequestLog
 from api.auth import Authenticator, Caller, NotKnownYet, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
-from api.grpc_access import GrpcAccess, GrpcMetrics
-from api.grpc_server import GrpcDoor, GrpcServer
 from api.http import v1_routes
 from api.logs import get_logger
 from api.methods import METHODS
@@ -29,6 +26,7 @@ from api.oauth import routes as oauth_routes
 from api.oauth_admin import admin_router
 from api.openapi import v1_paths
 from api.openapi_doors import door_paths
+from api.pdp_metrics import PdpCollector
 from api.settings import Settings, key_encryption_keys
 from api.statuses import ApiError, Code, Status
 from api.stores import admin_error, stores_router
@@ -40,6 +38,7 @@ from authn.settings import AuthnSettings
 from authn.stores.connect import AuthnStore
 from authn.stores.connect import connect as connect_identities
 from pdp.errors import PdpError
+from pdp.redis_level import RedisLevel
 from pdp.replica.keeper import ReplicaSettings
 from pdp.service import CheckSettings, Pdp
 from pdp.stores.connect import connect
@@ -60,6 +59,7 @@ class Service:
         self.request_log = RequestLog()
         self.request_log.enabled = settings.log_level in {"debug", "info"}
         self._collector: asyncio.Task[None] | None = None
+        self._second_level: RedisLevel | None = None
         self.datastore: Datastore
         self.identities: AuthnStore
         self.pdp: Pdp
@@ -86,7 +86,14 @@ class Service:
         await self.identities.require_current()
         await self.datastore.create(DEFAULT_STORE)
         self._collector = asyncio.create_task(self._collect(), name="garbage collection")
-        self.pdp = Pdp(self.datastore, CheckSettings(), ReplicaSettings(bytes_max=settings.replica_bytes_max))
+        self._second_level = RedisLevel(settings.redis_url) if settings.redis_url else None
+        self.pdp = Pdp(
+            self.datastore,
+            CheckSettings(),
+            ReplicaSettings(bytes_max=settings.replica_bytes_max),
+            self._second_level,
+        )
+        self.registry.register(PdpCollector(self.pdp, self._second_level))
         await self.pdp.start()
         default = await self.pdp.store(DEFAULT_STORE)
         self.authn = Authn(
@@ -139,6 +146,8 @@ class Service:
                 await self._collector
         if hasattr(self, "authn"):
             await self.authn.stop()
+        if self._second_level is not None:
+            await self._second_level.close()
         if hasattr(self, "pdp"):
             await self.pdp.close()
         elif hasattr(self, "datastore"):
@@ -152,24 +161,6 @@ async def _admit_administrator(gate: Gate, request: Request) -> str:
     caller = await gate.authenticate(request.headers)
     require_scope(caller, "admin")
     return caller.id
-
-
-def grpc_listener(service: Service) -> GrpcServer | None:
-    """The gRPC server, bound and not started; None where the settings turn it off.
-
-    Raises:
-        BadSetting: the address cannot be listened on.
-    """
-    settings = service.settings
-    if settings.grpc_addr is None:
-        return None
-    credentials = None
-    if settings.tls is not None:
-        pair = settings.tls.key_file.read_bytes(), settings.tls.cert_file.read_bytes()
-        credentials = grpc.ssl_server_credentials([pair])
-    access = GrpcAccess(GrpcMetrics(service.registry), service.request_log)
-    door = GrpcDoor(Gate(service.pdp, service.authenticator), access)
-    return GrpcServer(door, settings.grpc_addr, credentials, shared=settings.workers > 1)
 
 
 def http_app(service: Service) -> AccessLog:

@@ -8,12 +8,17 @@ applied one, and unrelated writes leave it alone.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from pdp.changes import ChangeWindow, dependency
+from pdp.errors import RevisionExpired
 from pdp.follow import Follower, Listener
 from pdp.relationships import Revision
+from pdp.second_level import FinishedChecks, SecondLevel
 from pdp.stores.protocol import Found, Read, RelationshipStore
+
+_HISTORY_MAX = 5_000
 
 
 class _Entry(NamedTuple):
@@ -100,19 +105,29 @@ class Fetcher:
     A read that is already under way at that revision is shared, not repeated.
     """
 
-    def __init__(self, store: RelationshipStore) -> None:
+    def __init__(self, store: RelationshipStore, second_level: SecondLevel | None = None) -> None:
         self._store = store
-        self._window = ChangeWindow()
+        self._window = ChangeWindow(digest_secret=store.zookie_key if second_level is not None else None)
         self.cache = ReadCache(self._window)
+        self.finished = FinishedChecks(second_level, store, self._window) if second_level is not None else None
         self._gathering: dict[Revision, asyncio.Task[dict[Read, Sequence[Found]]]] = {}
         self._wanted: dict[Revision, dict[Read, None]] = {}
         self._under_way: dict[tuple[Revision, Read], asyncio.Task[dict[Read, Sequence[Found]]]] = {}
         self.round_trips = 0
 
-    def start(self, follower: Follower) -> None:
-        """Follow what changes, from what is applied on."""
-        self._window.restart(follower.applied)
+    async def start(self, follower: Follower) -> None:
+        """Follow what changes, from what is applied on.
+
+        With a second level what was changed lately is read too, so that entries of other processes can be used.
+        """
+        begun_at = follower.applied
+        self._window.restart(begun_at)
         follower.listen(Listener(self._window.apply, self._window.restart))
+        if self.finished is None:
+            return
+        since = Revision(max(0, begun_at - _HISTORY_MAX))
+        with suppress(RevisionExpired):
+            self._window.reach_back(await self._store.changes(since, _HISTORY_MAX), since)
 
     def graph(self, revision: Revision) -> OnDemandGraph:
         """A graph at a revision, for one request."""

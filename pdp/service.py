@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +39,9 @@ from pdp.relationships import (
 )
 from pdp.replica.compiled import Undecided
 from pdp.replica.keeper import ReplicaKeeper, ReplicaSettings
+from pdp.second_level import Question, Recording, SecondLevel
 from pdp.stores.protocol import Datastore, Page, Store, StoredSchema, Usage
+from pdp.table import Node
 from pdp.validate import check_contextual, check_filter
 from schema.compile import compile_schema
 from schema.safety import check_change
@@ -90,11 +92,17 @@ class Checked:
 class StoreService:
     """One store, followed and answered from."""
 
-    def __init__(self, store: Store, settings: CheckSettings, replica_settings: ReplicaSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: CheckSettings,
+        replica_settings: ReplicaSettings,
+        second_level: SecondLevel | None = None,
+    ) -> None:
         self.store = store
         self.follower = Follower(store)
         self.keeper = ReplicaKeeper(store, self.follower, replica_settings)
-        self.fetcher = Fetcher(store)
+        self.fetcher = Fetcher(store, second_level)
         self.settings = settings
         self._clock_offset = 0
         self._clock: asyncio.Task[None] | None = None
@@ -103,7 +111,7 @@ class StoreService:
         """Learn where the store and its clock stand."""
         await self._set_clock()
         await self.follower.start()
-        self.fetcher.start(self.follower)
+        await self.fetcher.start(self.follower)
         self.keeper.start()
         self._clock = asyncio.create_task(self._keep_clock(), name=f"clock {self.store.name}")
 
@@ -183,8 +191,31 @@ class StoreService:
             goals_max=self.settings.goals_max,
         )
         node = evaluation.ask(request.resource, request.permission)
-        await self.driver(revision, request.contextual).finish(evaluation)
-        return Checked(evaluation.answer(node), revision, instant)
+        driver = self.driver(revision, request.contextual)
+        finished = self.fetcher.finished
+        if finished is None or driver.graph is not driver.loaded or request.instant is not None:
+            await driver.finish(evaluation)
+            return Checked(evaluation.answer(node), revision, instant)
+        question = Question(version.written_at, request.resource, request.permission, request.subject)
+        return Checked(await self._check_shared(question, evaluation, node, driver), revision, instant)
+
+    async def _check_shared(self, question: Question, evaluation: Evaluation, node: Node, driver: Driver) -> Answer:
+        """Answer on demand: from what is at hand, else from the second level, else from the database."""
+        finished = self.fetcher.finished
+        recording = Recording(driver.graph)
+        driver = replace(driver, graph=recording)
+        if not evaluation.run(recording, self.settings.steps_a_turn) and evaluation.needs and finished is not None:
+            known = await finished.find(question, driver.revision)
+            if known is not None:
+                return _HAS if known else _LACKS
+            await driver.finish(evaluation)
+            answer = evaluation.answer(node)
+            if not recording.bounded and answer.permissionship is not Permissionship.CONDITIONAL_PERMISSION:
+                has = answer.permissionship is Permissionship.HAS_PERMISSION
+                await finished.keep(question, driver.revision, has, recording.reads)
+            return answer
+        await driver.finish(evaluation)
+        return evaluation.answer(node)
 
     def _check_compiled(self, version: SchemaVersion, request: CheckRequest, revision: Revision) -> Answer | None:
         """The answer of compiled checks, where there are any at the revision and they can tell."""
@@ -268,8 +299,10 @@ class Pdp:
         datastore: Datastore,
         settings: CheckSettings,
         replica_settings: ReplicaSettings,
+        second_level: SecondLevel | None = None,
     ) -> None:
         self.datastore = datastore
+        self._second_level = second_level
         self._settings = settings
         self._replica_settings = replica_settings
         self._opening: dict[str, asyncio.Task[StoreService]] = {}
@@ -293,7 +326,8 @@ class Pdp:
             raise
 
     async def _open(self, name: str) -> StoreService:
-        service = StoreService(await self.datastore.open(name), self._settings, self._replica_settings)
+        store = await self.datastore.open(name)
+        service = StoreService(store, self._settings, self._replica_settings, self._second_level)
         await service.start()
         self.opened[name] = service
         return service

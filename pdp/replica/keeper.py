@@ -139,13 +139,15 @@ class ReplicaKeeper:
                 self._pending = None
                 return
             await asyncio.sleep(0)
-        replica = await asyncio.to_thread(builder.build)
+        self._take_over(await asyncio.to_thread(builder.build))
+
+    def _take_over(self, replica: Replica) -> None:
+        """Answer from a loaded replica, brought to the present; unless the changelog was lost meanwhile."""
         pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        replica.apply([t for t in pending if t.revision > revision])
-        self.replica = replica
-        self.loads += 1
+        if pending is not None:
+            replica.apply([t for t in pending if t.revision > replica.revision])
+            self.replica = replica
+            self.loads += 1
 
     async def _compact_when_due(self) -> None:
         replica = self.replica

@@ -23,6 +23,7 @@ from pdp.errors import (
 from pdp.evaluate import Permissionship
 from pdp.relationships import Instant, ObjectRef, Operation, Relationship, Revision, SubjectRef, Update
 from pdp.replica.keeper import ReplicaSettings
+from pdp.second_level import SecondLevel
 from pdp.service import CheckRequest, CheckSettings, Pdp, StoreService
 from pdp.stores.connect import connect
 from pdp.stores.protocol import WriteRequest
@@ -47,14 +48,17 @@ Make: TypeAlias = Callable[..., "asyncio.Future[StoreService]"]
 
 @asynccontextmanager
 async def opened(
-    url: str, replica: ReplicaSettings = NO_REPLICA, checks: CheckSettings | None = None
+    url: str,
+    replica: ReplicaSettings = NO_REPLICA,
+    checks: CheckSettings | None = None,
+    second_level: SecondLevel | None = None,
 ) -> AsyncIterator[StoreService]:
     """A service of the default store, as one process would have it."""
     datastore = await connect(url)
     if await datastore.is_empty():
         await datastore.migrate()
     await datastore.create("default")
-    pdp = Pdp(datastore, checks or CheckSettings(), replica)
+    pdp = Pdp(datastore, checks or CheckSettings(), replica, second_level)
     try:
         yield await pdp.store("default")
     finally:
