@@ -2,9 +2,9 @@
 
 Workload: the caveats that schemas in the field have most (a flag, a limit, a time, an address, a membership, a map),
 each with a relationship's context in canonical JSON and a request's already bound, as a check meets them; then
-answers that want taking apart (a missing parameter, a failure), and the binding of a request. Nothing is random. The
-figure is the best of five rounds of 20,000 evaluations in one thread, since the machine may be shared; every answer is
-compared. Ends with 1 when an answer is wrong or an ordinary evaluation takes more than 15 µs.
+answers that want taking apart (a missing parameter, a failure), and the binding of a request. Nothing is random.
+The figure is the best of five rounds of 20,000 evaluations in one thread, since the machine may be shared; every
+answer is compared. Ends with 1 when an answer is wrong or an ordinary evaluation takes more than 15 µs.
 """
 
 import json
