@@ -12,7 +12,7 @@ from typing import Any
 from pdp.bulk import BulkCheck, BulkItem, Outcome
 from pdp.consistency import MINIMIZE_LATENCY, Consistency
 from pdp.errors import PdpError
-from pdp.expand import Tree
+from pdp.expand import Expansion, Tree
 from pdp.judge import judge_with
 from pdp.list_permissions import Held, ListPermissions, names
 from pdp.lookup import Ending, Findings, Listing, Row
@@ -225,10 +225,21 @@ def _ending(undecided: Mapping[str, PdpError], *, more: bool) -> Ending:
 async def expand(
     store: StoreService, resource: ObjectRef, permission: str, under: Circumstances = Circumstances()
 ) -> Expanded:
-    """The tree of a permission on a resource.
+    """The tree of a permission on a resource. Caveats are not judged: ``under.context`` is not looked at.
 
     Raises:
         UnknownDefinition, UnknownRelation: the question names what is not there.
+        NegationCycle: the permission is made of its own negation, so that no tree shows it.
         WorkExceeded: the tree is larger than the settings allow.
     """
-    raise NotImplementedError
+    at = await _moment(store, under)
+    walk = Expansion(
+        at.program.schema,
+        resource,
+        permission,
+        instant=at.instant,
+        nodes_max=store.settings.goals_max,
+        reads_max=store.settings.reads_max,
+    )
+    await store.driver(at.revision, under.contextual).finish(walk)
+    return Expanded(at.revision, at.instant, walk.tree)
