@@ -213,6 +213,8 @@ def _schema_change_refused(error: pdp.SchemaChangeRefused) -> Status:
 
 def _schema_error(error: SchemaError) -> Status:
     problem = error.errors[0]
+    if problem.code == "too-large":
+        return Status(Code.RESOURCE_EXHAUSTED, problem.message)
     if problem.kind is ProblemKind.PARSE:
         return Status(Code.INVALID_ARGUMENT, problem.wire_message, "SCHEMA_PARSE_ERROR", problem.wire_metadata)
     return Status(Code.FAILED_PRECONDITION, problem.wire_message, "SCHEMA_TYPE_ERROR", problem.wire_metadata)

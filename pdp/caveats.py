@@ -31,7 +31,7 @@ from schema.cel import (
     check_caveat,
     function_declarations,
 )
-from schema.cel_cost import UNLIMITED, Limits
+from schema.cel_cost import Limits
 from schema.cel_tree import Checked, Kind, Node, free_names, read_checked
 from schema.model import Caveat, Schema
 
@@ -86,7 +86,7 @@ class CompiledCaveat:
             serialized, limits = checked.serialized, checked.limits
         self.caveat = caveat
         self._serialized = serialized
-        self._limits = None if limits == UNLIMITED else limits
+        self._limits = limits
         self._expression = _ENVIRONMENT.deserialize(serialized)
         self._parts: _Part | None = None
         self._stored = lru_cache(_STORED_CONTEXTS_KEPT)(self._bind_stored)
@@ -122,10 +122,9 @@ class CompiledCaveat:
                 held = self._stored(stored)
             except CaveatParameterInvalid as error:
                 return Failed(error)
-        if self._limits is not None:
-            fault = self._fault_of_size(held, request)
-            if fault is not None:
-                return Failed(fault)
+        fault = self._fault_of_size(held, request)
+        if fault is not None:
+            return Failed(fault)
         values = {**request.values, **held.values}
         answer, reason = _run(self._expression, values)
         if answer is not None:
@@ -150,8 +149,6 @@ class CompiledCaveat:
         return Context(values, binder.bytes, binder.elements, binder.repeats)
 
     def _fault_of_size(self, stored: Context, request: Context) -> CaveatEvaluationFailed | None:
-        if self._limits is None:
-            return None
         bytes_, elements = stored.bytes + request.bytes, stored.elements + request.elements
         repeats = max(stored.repeats, request.repeats)
         limits = self._limits

@@ -16,8 +16,8 @@ from schema.cel_tree import Kind, Node, walk
 from schema.model import CaveatType
 
 TIME_NS_MAX = 20_000_000
-CONTEXT_BYTES_MAX = 25_000 + 4_096
-"""A relationship's context and a request's together."""
+CONTEXT_BYTES_MAX = 65_536
+"""The texts of a relationship's context and a request's together; more than any door lets in at once but one."""
 ITERATIONS_MAX = 10_000
 """The library's own bound on the iterations of one evaluation."""
 
@@ -39,8 +39,8 @@ _CONSTANT_TIME = frozenset({"_&&_", "_||_", "!_", "_?_:_", "_[_]", "_?._", "_[?_
 _STOP_AT_THE_SHORTER = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "startsWith", "endsWith"})
 _REPETITION = re.compile(r"\{(\d{1,4})(?:,(\d{0,4}))?\}", re.ASCII)
 _ENOUGH = 1e18
-_BYTES_TRIED = (CONTEXT_BYTES_MAX, 12_288, 4_096, 2_048, 1_024, 512)
-_ELEMENTS_TRIED = (14_548, 4_096, 2_048, 1_024, 512, 256, 128, 32)
+_BYTES_TRIED = (CONTEXT_BYTES_MAX, 29_096, 12_288, 4_096, 2_048, 1_024, 512)
+_ELEMENTS_TRIED = (32_768, 14_548, 4_096, 2_048, 1_024, 512, 256, 128, 32)
 
 
 class Limits(NamedTuple):
@@ -54,7 +54,8 @@ class Limits(NamedTuple):
     repeats: int = _REPEATS_MAX
 
 
-UNLIMITED = Limits(CONTEXT_BYTES_MAX, CONTEXT_BYTES_MAX)
+WIDEST = Limits(CONTEXT_BYTES_MAX, CONTEXT_BYTES_MAX // 2)
+"""The contexts that a cheap expression takes."""
 
 
 def repeats(pattern: str) -> int:
@@ -81,7 +82,7 @@ def limits(root: Node, parameters: Mapping[str, CaveatType]) -> Limits | None:
     if patterns == _REPEATS_IN_CONTEXT and any(map(_takes_a_pattern, walk(root))):
         repeated = patterns
     if fits(_BYTES_TRIED[0], _ELEMENTS_TRIED[0]):
-        return UNLIMITED._replace(repeats=repeated)
+        return WIDEST._replace(repeats=repeated)
     bytes_ = next((bytes_ for bytes_ in _BYTES_TRIED if fits(bytes_, _ELEMENTS_TRIED[-1])), None)
     if bytes_ is None:
         return None

@@ -431,6 +431,15 @@ def test_a_context_too_large_for_its_expression_says_so() -> None:
         caveat.check_stored({"l": list(range(5_000))})
 
 
+def test_nothing_is_judged_with_more_than_any_context_may_hold() -> None:
+    """However cheap the expression: a door that lets more in is not trusted to have counted."""
+    caveat = compiled("s string", "s == ''")
+    assert caveat.evaluate("", caveat.bind_request({"s": "x" * 65_536})) is False
+    verdict = caveat.evaluate('{"s":"' + "x" * 65_537 + '"}', caveat.bind_request({}))
+    assert isinstance(verdict, Failed)
+    assert "takes at most 65536 bytes of text" in str(verdict.error)
+
+
 def test_an_ordinary_membership_takes_the_largest_context() -> None:
     """What is cheap is not limited: a list as long as a context can be."""
     caveat = compiled("l list<string>, s string", "s in l")
