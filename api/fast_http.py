@@ -16,8 +16,10 @@ from api.fast_check import CHECK_PATH, FastCheck
 
 _BODY_BYTES_MAX = 64 * 1024
 _PATH = CHECK_PATH.encode()
-_OURS_NOT = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"dpop", b"te"})
+_OURS_NOT = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"dpop", b"te", b"connection"})
+_KNOWN = frozenset({b"content-length", b"authorization", b"tessera-store", b"x-request-id", b"traceparent"})
 _HEAD = b"HTTP/1.1 200 OK\r\n"
+_TYPES = b"content-type: application/json\r\ngrpc-metadata-content-type: application/grpc\r\n"
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -26,10 +28,23 @@ class FastProtocol(HttpToolsProtocol):
     door: FastCheck
     log: AccessLog
 
-    def on_message_begin(self) -> None:
-        """A request starts."""
-        super().on_message_begin()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._fast: list[bytes] | None = None
+        self._known: dict[bytes, bytes] = {}
+        self._started = 0.0
+        self._answered_at = 0.0
+        self._watched = False
+        # the head that answers share, and the server's default headers that it was made from
+        self._head = _HEAD
+        self._head_made_from: object = None
+
+    def on_message_begin(self) -> None:
+        """A request starts. What only the ordinary way needs is made when it is known that it is one."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._fast = None
 
     def on_headers_complete(self) -> None:
         """Its head was read: whose is it?"""
@@ -37,26 +52,37 @@ class FastProtocol(HttpToolsProtocol):
             self._fast = []
             self._started = time.perf_counter()
         else:
-            super().on_headers_complete()
+            self._begin_ordinary()
+
+    def _begin_ordinary(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
 
     def _is_plain(self) -> bool:
-        if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
-            return False
-        length = b""
-        names = [name for name, _ in self.headers]
+        """Whether nothing in the head is beyond what is done here; notes what is needed of it."""
+        known: dict[bytes, bytes] = {}
         for name, value in self.headers:
-            if name == b"content-length":
-                length = value
+            if name in _KNOWN:
+                if name in known:
+                    return False
+                known[name] = value
             elif name in _OURS_NOT or name.startswith(b"grpc-"):
                 return False
+        self._known = known
+        length = known.get(b"content-length", b"")
+        parser = self.parser
         return (
-            length.isdigit()
+            b"authorization" in known
+            and length.isdigit()
             and int(length) <= _BODY_BYTES_MAX
-            and names.count(b"authorization") == 1
-            and names.count(b"tessera-store") <= 1
-            and self.parser.should_keep_alive()
             and not self.flow.write_paused
-            and not self.parser.should_upgrade()
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
         )
 
     def on_body(self, body: bytes) -> None:
@@ -74,30 +100,48 @@ class FastProtocol(HttpToolsProtocol):
             return
         self._fast = None
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        headers = dict(self.headers)
-        store = headers.get(b"tessera-store")
+        known = self._known
+        store = known.get(b"tessera-store")
         answer = self.door.answer(
-            headers[b"authorization"].decode("latin-1"), None if store is None else store.decode("latin-1"), body
+            known[b"authorization"].decode("latin-1"), None if store is None else store.decode("latin-1"), body
         )
         if answer is None:
-            super().on_headers_complete()
+            self._begin_ordinary()
             super().on_body(body)
             super().on_message_complete()
             return
-        request_id = self.log.request_id(headers)
-        head = [_HEAD]
-        for name, value in self.server_state.default_headers:
-            head += (name, b": ", value, b"\r\n")
-        head.append(
-            b"content-type: application/json\r\ngrpc-metadata-content-type: application/grpc\r\n"
-            b"content-length: %d\r\nx-request-id: %b\r\n\r\n" % (len(answer.body), request_id.encode("latin-1"))
+        request_id = self.log.request_id(known)
+        if self._head_made_from is not self.server_state.default_headers:
+            self._make_head()
+        self.transport.write(
+            b"%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b"
+            % (self._head, len(answer.body), request_id.encode("latin-1"), answer.body)
         )
-        head.append(answer.body)
-        self.transport.write(b"".join(head))
         self.server_state.total_requests += 1
         facts: dict[str, Any] = {"request_id": request_id, "caller": answer.caller, "decision": answer.has}
-        self.log.finish(CHECK_PATH, "POST", headers, 200, time.perf_counter() - self._started, facts)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.log.finish(CHECK_PATH, "POST", known, 200, time.perf_counter() - self._started, facts)
+        self._answered_at = self.loop.time()
+        if not self._watched:
+            self._watched = True
+            self.loop.call_later(self.timeout_keep_alive, self._close_when_idle)
+
+    def _close_when_idle(self) -> None:
+        """What uvicorn's timer does after each answer, with one timer for as many as come before it rings."""
+        if self.transport.is_closing():
+            return
+        answering = self.cycle is not None and not self.cycle.response_complete
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if answering or self._fast is not None or self.timeout_keep_alive_task is not None:
+            left = self.timeout_keep_alive  # a request is under way, or uvicorn's own timer runs
+        if left > 0:
+            self.loop.call_later(left, self._close_when_idle)
+        else:
+            self.transport.close()
+
+    def _make_head(self) -> None:
+        self._head_made_from = self.server_state.default_headers
+        lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self._head = b"".join([_HEAD, *lines, _TYPES])
 
 
 def fast_protocol(door: FastCheck, log: AccessLog) -> type[FastProtocol]:

@@ -29,6 +29,7 @@ from pdp.stores.protocol import WriteRequest
 from tests.api.wire import KEY, SCHEMA, question
 from tests.notation import relationship
 
+KEEP_ALIVE_SECONDS = 2
 NO_CHECKS = "a token without the scope"
 
 
@@ -76,7 +77,14 @@ async def doors() -> AsyncIterator[Doors]:
     servers = []
     ports = []
     for protocol in (HttpToolsProtocol, fast_protocol(door, app)):
-        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
         config.load()
         state = ServerState()
 
@@ -349,3 +357,17 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, times: int) -> None:
     for _ in range(times):
         writer.write(data)
         await writer.drain()
+
+
+async def test_an_idle_connection_is_closed(doors: Doors) -> None:
+    """After the keep-alive time, counted from the last answer, and not before."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.fast)
+    for _ in range(2):
+        writer.write(request(ONE))
+        await asyncio.sleep(0.6)
+    started = asyncio.get_running_loop().time()
+    answered = await asyncio.wait_for(reader.read(), 20)
+    idle = asyncio.get_running_loop().time() - started
+    assert whole(answered) == 2
+    assert idle > KEEP_ALIVE_SECONDS / 3
+    writer.close()
