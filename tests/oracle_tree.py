@@ -7,7 +7,8 @@
 * An arrow is a union, with ``.all()`` an intersection, of one child for each subject of its tupleset: the target's
   tree on that subject's object, or an empty leaf of the permission where the type has no such target.
 
-A tree that would contain itself has no end, and is no tree.
+Where a tree would contain itself it ends in an empty leaf instead: nobody is a member by being a member. Inside
+what is subtracted that would be a paradox, and there is no tree.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -41,8 +42,8 @@ class Branch(NamedTuple):
 Tree: TypeAlias = Leaf | Branch
 
 
-class EndlessError(Exception):
-    """The tree contains itself."""
+class ParadoxError(Exception):
+    """The tree contains itself inside what it subtracts."""
 
 
 class Drawing:
@@ -51,13 +52,16 @@ class Drawing:
     def __init__(self, schema: Schema, relationships: Iterable[Relationship], *, instant: Instant) -> None:
         self._schema = schema
         self._stored = [each for each in relationships if each.counts_at(instant)]
-        self._inside: list[tuple[ObjectRef, str]] = []
+        self._inside: dict[tuple[ObjectRef, str], int] = {}
+        self._subtractions = 0
 
     def draw(self, object_: ObjectRef, relation: str) -> Tree:
-        """The tree of a relation or permission. Raises `EndlessError`."""
+        """The tree of a relation or permission. Raises `ParadoxError`."""
         if (object_, relation) in self._inside:
-            raise EndlessError
-        self._inside.append((object_, relation))
+            if self._inside[object_, relation] != self._subtractions:
+                raise ParadoxError
+            return Leaf(object_, relation)
+        self._inside[object_, relation] = self._subtractions
         try:
             rewrite = self._schema.definitions[object_.type].relations[relation].rewrite
             if isinstance(rewrite, model.This):
@@ -65,7 +69,7 @@ class Drawing:
             parts = rewrite.children if isinstance(rewrite, model.Union) else (rewrite,)
             return self._branch(object_, relation, UNION, parts)
         finally:
-            self._inside.pop()
+            del self._inside[object_, relation]
 
     def _branch(self, object_: ObjectRef, relation: str, operation: str, parts: Iterable[Rewrite]) -> Tree:
         return branch(object_, relation, operation, [self._part(object_, relation, part) for part in parts])
@@ -94,7 +98,12 @@ class Drawing:
             case model.Intersection(children):
                 return self._branch(object_, relation, INTERSECTION, children)
             case model.Exclusion(base, subtract):
-                return self._branch(object_, relation, EXCLUSION, (base, subtract))
+                kept = self._part(object_, relation, base)
+                self._subtractions += 1
+                try:
+                    return branch(object_, relation, EXCLUSION, [kept, self._part(object_, relation, subtract)])
+                finally:
+                    self._subtractions -= 1
 
     def _subjects(self, object_: ObjectRef, relation: str) -> list[SubjectRef]:
         return [each.subject for each in self._stored if (each.resource, each.relation) == (object_, relation)]
