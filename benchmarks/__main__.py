@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``python -m benchmarks generate | load | all``.
+"""The command line of the benchmarks: ``python -m benchmarks generate | load | company | all``.
 
 Ends with 0 when every answer was right, 1 when one was wrong, 2 when the run could not be made.
 """
@@ -48,8 +48,10 @@ def _arguments() -> argparse.ArgumentParser:
     load.add_argument("--in-flight", type=_at_least(1), default=8, help="requests at a time")
     load.add_argument("--folder", type=Path, help="files that `generate` wrote; else they are made for the run")
 
-    every = commands.add_parser("all", parents=[company], help="the same against a service of its own")
-    every.add_argument("--database-url", default="", help="an empty database; else an SQLite file of the run")
+    helps = {"company": "the same against a service of its own", "all": "every benchmark that there is"}
+    for name, text in helps.items():
+        own = commands.add_parser(name, parents=[company], help=text)
+        own.add_argument("--database-url", default="", help="an empty database; else an SQLite file of the run")
     return parser
 
 
@@ -76,7 +78,7 @@ def _load(given: argparse.Namespace, folder: Path) -> int:
     return _run(target, given.folder or folder)
 
 
-def _all(given: argparse.Namespace, folder: Path) -> int:
+def _company(given: argparse.Namespace, folder: Path) -> int:
     write_files(folder, given.relationships, given.checks, given.seed)
     settings = {"TESSERA_DATABASE_URL": given.database_url or f"sqlite:///{folder}/tessera.db"}
     if given.database_url:
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_files(given.folder, given.relationships, given.checks, given.seed)
             return 0
         with tempfile.TemporaryDirectory(prefix="tessera-benchmark-") as folder:
-            return (_load if given.command == "load" else _all)(given, Path(folder))
+            return (_load if given.command == "load" else _company)(given, Path(folder))
     except (LoadFailed, ConnectionFailed, ServiceFailed) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2

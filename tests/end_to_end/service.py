@@ -121,7 +121,10 @@ class ServiceProcess:
                     return answer
                 seen = answer.status_code
             time.sleep(_POLL_SECONDS)
-        raise NotReady(f"`{path}` gave {seen!r} and not {status} in {seconds} s:\n{self.stderr[-3000:]}")
+        ended = self.process.poll()
+        raise NotReady(
+            f"`{path}` gave {seen!r} and not {status} in {seconds} s, exit status {ended}:\n{self.stderr[-3000:]}"
+        )
 
     @property
     def is_running(self) -> bool:
