@@ -1,4 +1,4 @@
-"""CheckPermission without the detour: the common form of its request, answered at once from the replica.
+"""Checks, one and in bulk, without the detour: the common form of a request, answered at once from the replica.
 
 It shares authentication, scopes, names, decision and wording with the ordinary path and adds none of its own: what
 is not of the common form, or not a plain yes or no, it hands over whole and untouched, by answering nothing. Nobody
@@ -22,9 +22,12 @@ from pdp.service import StoreService
 from pdp.zookies import encode
 
 CHECK_PATH = "/v1/permissions/check"
+BULK_PATH = "/v1/permissions/checkbulk"
+ITEMS_MAX = 1_000
+"""More in one request would hold the loop for too long; the ordinary path takes turns."""
 _SCOPE = next(method.scope for method in METHODS if method.path == CHECK_PATH)
-_MEMBERS = 8
-"""Members of the common form at the least; each has one colon, and no value that passes has any."""
+_ITEM_MEMBERS = 8
+"""Members of a question of the common form, at the least; each has one colon, and no value that passes has any."""
 
 _ID = re.compile(r"[a-zA-Z0-9/_|\-=+]{1,1024}")
 
@@ -43,12 +46,24 @@ class _Consistency(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     minimize_latency: bool
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """The common form: no context, no trace, no member beyond the wire, the least consistency."""
+class _Item(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A question of the common form: no context, no member beyond the wire."""
 
     resource: _Object
     permission: str
     subject: _Subject
+
+
+class _Request(_Item, forbid_unknown_fields=True, rename="camel"):
+    """One question, with the least consistency and without a trace."""
+
+    consistency: _Consistency | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Bulk(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Questions, with the least consistency and without traces."""
+
+    items: list[_Item]
     consistency: _Consistency | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -57,43 +72,66 @@ class FastAnswer(NamedTuple):
 
     body: bytes
     caller: str
-    has: bool
+    has: bool | None
 
 
-class FastCheck:
-    """Answers checks on the default store."""
+class FastChecks:
+    """Answers on the default store."""
 
     def __init__(self, authenticator: Authenticator, opened: Mapping[str, StoreService]) -> None:
         """``opened`` are the stores that are open at the moment."""
         self._authenticate = authenticator.authenticate
         self._opened = opened
         self._service: StoreService | None = None
-        self._decoder = msgspec.json.Decoder(_Request)
+        self._one = msgspec.json.Decoder(_Request)
+        self._many = msgspec.json.Decoder(_Bulk)
         self._revision = Revision(-1)
         self._checks: CompiledChecks | None = None
+        self._zookie = ""
         self._bodies = (b"", b"")
 
-    def answer(self, authorization: str | None, store: str | None, body: bytes) -> FastAnswer | None:
-        """The answer, or None for the ordinary path to find out what there is to say."""
-        if store is not None and store != DEFAULT_STORE:
-            return None
+    def check(self, authorization: str | None, store: str | None, body: bytes) -> FastAnswer | None:
+        """The answer to one question, or None for the ordinary path to find out what there is to say."""
         try:
-            request = self._decoder.decode(body)
+            request = self._one.decode(body)
         except msgspec.DecodeError:
             return None
-        resource, subject, members = request.resource, request.subject, _MEMBERS
-        if request.consistency is not msgspec.UNSET:
-            if not request.consistency.minimize_latency:
-                return None
-            members += 2
-        relation = ""
-        if subject.optional_relation is not msgspec.UNSET:
-            relation = subject.optional_relation
-            members += 1
-        if body.count(b":") != members:
+        members = _members(request.consistency)
+        if members is None or body.count(b":") != members + _ITEM_MEMBERS + _has_relation(request):
             return None  # a member stands twice, or a name holds what no name may
-        subject_id = subject.object.object_id
-        if not _ID.fullmatch(resource.object_id) or not _ID.fullmatch(subject_id):
+        caller = self._admit(authorization, store)
+        if caller is None:
+            return None
+        has = self._decide(request)
+        return None if has is None else FastAnswer(self._bodies[has], caller, has)
+
+    def bulk(self, authorization: str | None, store: str | None, body: bytes) -> FastAnswer | None:
+        """The answer to many; None where one of them is not plain."""
+        try:
+            request = self._many.decode(body)
+        except msgspec.DecodeError:
+            return None
+        items = request.items
+        members = _members(request.consistency)
+        if members is None or not 0 < len(items) <= ITEMS_MAX:
+            return None
+        if body.count(b":") != members + 1 + _ITEM_MEMBERS * len(items) + sum(map(_has_relation, items)):
+            return None
+        caller = self._admit(authorization, store)
+        if caller is None:
+            return None
+        pairs = []
+        for item in items:
+            has = self._decide(item)
+            if has is None:
+                return None
+            pairs.append(_pair(item, has))
+        told = f'{{"checkedAt":{{"token":"{self._zookie}"}},"pairs":[{",".join(pairs)}]}}'
+        return FastAnswer(told.encode(), caller, None)
+
+    def _admit(self, authorization: str | None, store: str | None) -> str | None:
+        """Who calls, if they may and everything is at hand."""
+        if store is not None and store != DEFAULT_STORE:
             return None
         try:
             caller = self._authenticate(authorization)
@@ -103,23 +141,25 @@ class FastCheck:
         service = self._opened.get(DEFAULT_STORE)
         if service is None:
             return None
-        stale = service is not self._service or self._revision != service.follower.applied
-        if stale or self._checks is None:
+        if self._checks is None or service is not self._service or self._revision != service.follower.applied:
             self._renew(service)
-            if self._checks is None:
-                return None
+        return None if self._checks is None else caller.id
+
+    def _decide(self, item: _Item) -> bool | None:
+        resource, subject = item.resource, item.subject.object
+        if not _ID.fullmatch(resource.object_id) or not _ID.fullmatch(subject.object_id) or self._checks is None:
+            return None
         try:
-            has = self._checks.check(
+            return self._checks.check(
                 resource.object_type,
                 resource.object_id,
-                request.permission,
-                subject.object.object_type,
-                subject_id,
-                relation,
+                item.permission,
+                subject.object_type,
+                subject.object_id,
+                item.subject.optional_relation or "",
             )
         except (Undecided, PdpError):
             return None
-        return FastAnswer(self._bodies[has], caller.id, has)
 
     def _renew(self, service: StoreService) -> None:
         """Answer from the newest revision on, where its schema and a replica are at hand."""
@@ -127,11 +167,25 @@ class FastCheck:
         version = service.follower.schema_at_once(revision)
         self._checks = service.keeper.checks(version, revision) if version is not None else None
         self._service, self._revision = service, revision
-        zookie = encode(service.store, revision)
+        self._zookie = encode(service.store, revision)
         self._bodies = (
-            _body(zookie, "PERMISSIONSHIP_NO_PERMISSION"),
-            _body(zookie, "PERMISSIONSHIP_HAS_PERMISSION"),
+            _body(self._zookie, _PERMISSIONSHIPS[False]),
+            _body(self._zookie, _PERMISSIONSHIPS[True]),
         )
+
+
+_PERMISSIONSHIPS = ("PERMISSIONSHIP_NO_PERMISSION", "PERMISSIONSHIP_HAS_PERMISSION")
+
+
+def _members(consistency: _Consistency | msgspec.UnsetType) -> int | None:
+    """How many members a consistency of the common form has; None for another one."""
+    if consistency is msgspec.UNSET:
+        return 0
+    return 2 if consistency.minimize_latency else None
+
+
+def _has_relation(item: _Item) -> bool:
+    return item.subject.optional_relation is not msgspec.UNSET
 
 
 def _body(zookie: str, permissionship: str) -> bytes:
@@ -139,3 +193,15 @@ def _body(zookie: str, permissionship: str) -> bytes:
         f'{{"checkedAt":{{"token":"{zookie}"}},"permissionship":"{permissionship}",'
         '"partialCaveatInfo":null,"debugTrace":null,"optionalExpiresAt":null}'
     ).encode()
+
+
+def _pair(item: _Item, has: bool) -> str:
+    """A question and its answer. Names and ids that were answered hold nothing that JSON would escape."""
+    resource, subject = item.resource, item.subject.object
+    return (
+        f'{{"request":{{"resource":{{"objectType":"{resource.object_type}","objectId":"{resource.object_id}"}},'
+        f'"permission":"{item.permission}","subject":{{"object":{{"objectType":"{subject.object_type}",'
+        f'"objectId":"{subject.object_id}"}},"optionalRelation":"{item.subject.optional_relation or ""}"}},'
+        f'"context":null}},"item":{{"permissionship":"{_PERMISSIONSHIPS[has]}",'
+        '"partialCaveatInfo":null,"debugTrace":null}}'
+    )

@@ -1,21 +1,22 @@
 """The listener's protocol: uvicorn's own, with a short way for the hottest requests.
 
-A request is taken out of the ordinary way only when it stands alone on its connection, has been read whole, is small
-and of plain HTTP/1.1 form; everything else — other paths, chunked bodies, ``Expect``, upgrades, requests behind one
-that is still being answered — is the ordinary protocol's from its first byte. And a request that `FastCheck` does
-not answer is handed over as if it had never been looked at.
+A request is taken out of the ordinary way only when it stands alone on its connection, has been read whole, is not
+large and of plain HTTP/1.1 form; everything else — other paths, chunked bodies, ``Expect``, upgrades, requests behind
+one that is still being answered — is the ordinary protocol's from its first byte. And a request that `FastChecks`
+does not answer is handed over as if it had never been looked at.
 """
 
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.access import AccessLog
-from api.fast_check import CHECK_PATH, FastCheck
+from api.fast_check import BULK_PATH, CHECK_PATH, FastAnswer, FastChecks
 
-_BODY_BYTES_MAX = 64 * 1024
-_PATH = CHECK_PATH.encode()
+_BODY_BYTES_MAX = 512 * 1024
+Door: TypeAlias = Callable[[str | None, str | None, bytes], FastAnswer | None]
 _OURS_NOT = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"dpop", b"te", b"connection"})
 _KNOWN = frozenset({b"content-length", b"authorization", b"tessera-store", b"x-request-id", b"traceparent"})
 _HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -23,9 +24,9 @@ _TYPES = b"content-type: application/json\r\ngrpc-metadata-content-type: applica
 
 
 class FastProtocol(HttpToolsProtocol):
-    """See the module. ``door`` and ``log`` are given by `fast_protocol`."""
+    """See the module. ``doors`` and ``log`` are given by `fast_protocol`."""
 
-    door: FastCheck
+    doors: Mapping[bytes, Door]
     log: AccessLog
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -48,7 +49,7 @@ class FastProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Its head was read: whose is it?"""
-        if self.url == _PATH and (self.cycle is None or self.cycle.response_complete) and self._is_plain():
+        if self.url in self.doors and (self.cycle is None or self.cycle.response_complete) and self._is_plain():
             self._fast = []
             self._started = time.perf_counter()
         else:
@@ -102,7 +103,7 @@ class FastProtocol(HttpToolsProtocol):
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         known = self._known
         store = known.get(b"tessera-store")
-        answer = self.door.answer(
+        answer = self.doors[self.url](
             known[b"authorization"].decode("latin-1"), None if store is None else store.decode("latin-1"), body
         )
         if answer is None:
@@ -119,7 +120,7 @@ class FastProtocol(HttpToolsProtocol):
         )
         self.server_state.total_requests += 1
         facts: dict[str, Any] = {"request_id": request_id, "caller": answer.caller, "decision": answer.has}
-        self.log.finish(CHECK_PATH, "POST", known, 200, time.perf_counter() - self._started, facts)
+        self.log.finish(self.url.decode(), "POST", known, 200, time.perf_counter() - self._started, facts)
         self._answered_at = self.loop.time()
         if not self._watched:
             self._watched = True
@@ -144,6 +145,7 @@ class FastProtocol(HttpToolsProtocol):
         self._head = b"".join([_HEAD, *lines, _TYPES])
 
 
-def fast_protocol(door: FastCheck, log: AccessLog) -> type[FastProtocol]:
+def fast_protocol(checks: FastChecks, log: AccessLog) -> type[FastProtocol]:
     """A protocol class over these."""
-    return type("FastProtocol", (FastProtocol,), {"door": door, "log": log})
+    doors = {CHECK_PATH.encode(): checks.check, BULK_PATH.encode(): checks.bulk}
+    return type("FastProtocol", (FastProtocol,), {"doors": doors, "log": log})

@@ -16,7 +16,7 @@ import uvicorn
 import uvloop
 
 from api.app import Service, http_app
-from api.fast_check import FastCheck
+from api.fast_check import FastChecks
 from api.fast_http import fast_protocol
 from api.gate import Gate
 from api.grpc_server import GrpcServer, grpc_listener
@@ -102,7 +102,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, migrate: bool =
     try:
         await service.start(migrate=migrate)
         app = http_app(service)
-        door = FastCheck(service.authenticator, service.pdp.opened)
+        door = FastChecks(service.authenticator, service.pdp.opened)
         config = uvicorn.Config(
             app,
             http=fast_protocol(door, app),

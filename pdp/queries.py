@@ -13,9 +13,10 @@ from pdp.bulk import BulkCheck, BulkItem, Outcome
 from pdp.consistency import MINIMIZE_LATENCY, Consistency
 from pdp.errors import PdpError
 from pdp.expand import Expansion, Tree
+from pdp.follow import SchemaVersion
 from pdp.judge import judge_with
 from pdp.list_permissions import Held, ListPermissions, names
-from pdp.lookup import Ending, Findings, Listing, Row
+from pdp.lookup import Ending, Findings, Listing, Row, Undecided
 from pdp.lookup_resources import FoundResource, LookupResources
 from pdp.lookup_subjects import FoundSubject, LookupSubjects
 from pdp.program import Program, SubjectType
@@ -98,14 +99,19 @@ class _Moment:
 
     revision: Revision
     instant: Instant
-    program: Program
+    version: SchemaVersion
+
+    @property
+    def program(self) -> Program:
+        """The schema of that revision, prepared."""
+        return self.version.program
 
 
 async def _moment(store: StoreService, under: Circumstances) -> _Moment:
     revision = await store.revision(under.consistency)
     version = await store.follower.schema(revision)
     check_contextual(version.program.schema, under.contextual)
-    return _Moment(revision, store.now() if under.instant is None else under.instant, version.program)
+    return _Moment(revision, store.now() if under.instant is None else under.instant, version)
 
 
 async def check_bulk(
@@ -117,9 +123,17 @@ async def check_bulk(
         DeadlineExceeded: the time ran out; any other error is the outcome of its item.
     """
     at = await _moment(store, under)
-    check = BulkCheck(at.program, items, instant=at.instant, goals_max=store.settings.goals_max)
+    outcomes: list[Outcome | None] = [None] * len(items)
+    if not under.contextual:
+        outcomes = [store.at_once(at.version, at.revision, i.resource, i.permission, i.subject) for i in items]
+    left = [position for position, outcome in enumerate(outcomes) if outcome is None]
+    check = BulkCheck(
+        at.program, [items[position] for position in left], instant=at.instant, goals_max=store.settings.goals_max
+    )
     await store.driver(at.revision, under.contextual).finish(check)
-    return BulkChecked(at.revision, at.instant, check.outcomes)
+    found = dict(zip(left, check.outcomes, strict=True))
+    told = [found[position] if outcome is None else outcome for position, outcome in enumerate(outcomes)]
+    return BulkChecked(at.revision, at.instant, told)
 
 
 async def list_permissions(
@@ -205,8 +219,8 @@ async def _page(findings: Findings[Row], after: str | None, limit: int | None) -
     last = ""
     undecided: dict[str, PdpError] = {}
     for position, (id_, row) in enumerate(findings.after(after)):
-        if isinstance(row, PdpError):
-            undecided[id_] = row
+        if isinstance(row, Undecided):
+            undecided[id_] = row.error
         elif limit is not None and len(rows) >= limit:
             # what is undecided behind the last row is the next page's to tell
             return rows, _ending({id_: error for id_, error in undecided.items() if id_ < last}, more=True)

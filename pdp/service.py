@@ -30,6 +30,7 @@ from pdp.judge import judge_with
 from pdp.names import check_goal
 from pdp.ondemand import Fetcher
 from pdp.relationships import (
+    WILDCARD,
     Instant,
     ObjectRef,
     Relationship,
@@ -180,7 +181,7 @@ class StoreService:
         check_contextual(program.schema, request.contextual)
         instant = self.now() if request.instant is None else request.instant
         if not request.contextual:
-            at_once = self._check_compiled(version, request, revision)
+            at_once = self.at_once(version, revision, request.resource, request.permission, request.subject)
             if at_once is not None:
                 return Checked(at_once, revision, instant)
         evaluation = Evaluation(
@@ -217,14 +218,16 @@ class StoreService:
         await driver.finish(evaluation)
         return evaluation.answer(node)
 
-    def _check_compiled(self, version: SchemaVersion, request: CheckRequest, revision: Revision) -> Answer | None:
+    def at_once(
+        self, version: SchemaVersion, revision: Revision, resource: ObjectRef, permission: str, subject: SubjectRef
+    ) -> Answer | None:
         """The answer of compiled checks, where there are any at the revision and they can tell."""
         checks = self.keeper.checks(version, revision)
-        if checks is None:
+        if checks is None or subject.id == WILDCARD:
             return None
         try:
-            has = checks.check(*request.resource, request.permission, *request.subject)
-        except Undecided:
+            has = checks.check(*resource, permission, *subject)
+        except (Undecided, PdpError):
             return None
         return _HAS if has else _LACKS
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from api.access import AccessLog, HttpMetrics, RequestLog
 from api.auth import Authenticator, Caller, Unauthenticated
-from api.fast_check import CHECK_PATH, FastCheck
+from api.fast_check import BULK_PATH, CHECK_PATH, FastChecks
 from api.fast_http import fast_protocol
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
@@ -36,9 +36,13 @@ NO_CHECKS = "a token without the scope"
 class Doors:
     """The same service behind both protocols."""
 
-    def __init__(self, ordinary: int, fast: int, door: FastCheck, pdp: Pdp) -> None:
-        self.ordinary, self.fast, self.door, self.pdp = ordinary, fast, door, pdp
-        self.answered = 0
+    def __init__(self, ordinary: int, fast: int, pdp: Pdp, counted: list[int]) -> None:
+        self.ordinary, self.fast, self.pdp, self._counted = ordinary, fast, pdp, counted
+
+    @property
+    def answered(self) -> int:
+        """How many requests took the short way."""
+        return self._counted[0]
 
 
 def verify(token: str) -> Caller:
@@ -65,7 +69,18 @@ async def doors() -> AsyncIterator[Doors]:
             break
         await asyncio.sleep(0.02)
     authenticator = Authenticator([KEY], verify)
-    door = FastCheck(authenticator, pdp.opened)
+    door = FastChecks(authenticator, pdp.opened)
+    counted = [0]
+
+    def counting(decide: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*asked: Any) -> Any:
+            answered = decide(*asked)
+            counted[0] += answered is not None
+            return answered
+
+        return answer
+
+    door.check, door.bulk = counting(door.check), counting(door.bulk)  # type: ignore[method-assign]
     log = RequestLog()
     log.enabled = False
     app = AccessLog(
@@ -94,15 +109,7 @@ async def doors() -> AsyncIterator[Doors]:
         server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
         servers.append(server)
         ports.append(server.sockets[0].getsockname()[1])
-    made = Doors(ports[0], ports[1], door, pdp)
-    decide = door.answer
-
-    def counting(*request: Any) -> Any:
-        answer = decide(*request)
-        made.answered += answer is not None
-        return answer
-
-    door.answer = counting  # type: ignore[assignment, method-assign]
+    made = Doors(ports[0], ports[1], pdp, counted)
     yield made
     for server in servers:
         server.close()
@@ -180,6 +187,28 @@ GOOD = [
     pytest.param(request(json.dumps(ANN, indent=3).encode()), id="white space"),
     pytest.param(request(body_of(ANN).replace(b'"ann"', b'"\\u0061nn"')), id="an escape"),
 ]
+GOOD += [
+    pytest.param(request(body_of({"items": [ANN]}), path=BULK_PATH), id="bulk of one"),
+    pytest.param(
+        request(
+            body_of(
+                {
+                    "items": [
+                        question(f"document:{what}#view@{who}")
+                        for what in ("one", "two", "three", "none")
+                        for who in ("user:ann", "user:bob", "user:cat", "group:a#member")
+                    ]
+                }
+            ),
+            path=BULK_PATH,
+        ),
+        id="bulk of many",
+    ),
+    pytest.param(
+        request(body_of({"items": [ANN] * 3, "consistency": {"minimizeLatency": True}}), path=BULK_PATH),
+        id="bulk with the least consistency",
+    ),
+]
 HANDED_OVER = [
     pytest.param(request(body_of({**ANN, "consistency": {"fullyConsistent": True}})), id="fully consistent"),
     pytest.param(request(body_of({**ANN, "consistency": {"minimizeLatency": False}})), id="a false consistency"),
@@ -216,6 +245,23 @@ HANDED_OVER = [
     pytest.param(request(body_of(ANN), "Connection: close"), id="the last request"),
     pytest.param(request(body_of(ANN), "Grpc-Timeout: 5S"), id="a deadline"),
     pytest.param(request(body_of(ANN), "Grpc-Timeout: soon"), id="a bad deadline"),
+]
+
+HANDED_OVER += [
+    pytest.param(request(body_of(members), path=BULK_PATH), id=f"bulk: {name}")
+    for name, members in {
+        "nothing": {},
+        "no items": {"items": []},
+        "an unknown permission among others": {"items": [ANN, {**ANN, "permission": "nothing"}]},
+        "a wildcard among others": {"items": [ANN, question("document:one#view@user:*")]},
+        "a wildcard as resource": {"items": [question("document:*#view@user:ann")]},
+        "a context": {"items": [{**ANN, "context": {"hour": 9}}]},
+        "a trace": {"items": [ANN], "withTracing": True},
+        "full consistency": {"items": [ANN], "consistency": {"fullyConsistent": True}},
+        "a bad id": {"items": [ANN, question("document:a b#view@user:ann")]},
+        "more than are answered at once": {"items": [ANN] * 1_001},
+        "an item that is none": {"items": [ANN, 3]},
+    }.items()
 ]
 
 
