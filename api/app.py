@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.access import AccessLog, HttpMetrics, RequestLog
-from api.auth import Authenticator, Caller, NotKnownYet, Unauthenticated, require_scope
+from api.auth import Authenticator, Caller, NotKnownYet, Possession, Unauthenticated, require_scope
 from api.authzen import routes as authzen_routes
 from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
@@ -30,8 +30,9 @@ from api.pdp_metrics import PdpCollector
 from api.settings import Settings, key_encryption_keys
 from api.statuses import ApiError, Code, Status
 from api.stores import admin_error, stores_router
-from authn.errors import AuthnError, InvalidToken, NeedsStore
+from authn.errors import AuthnError, InvalidDpopProof, InvalidToken, NeedsStore, OAuthError, UseDpopNonce
 from authn.errors import StoreUnavailable as IdentitiesUnavailable
+from authn.jose import ASYMMETRIC_ALGORITHMS
 from authn.rights import NoRights
 from authn.service import Authn
 from authn.settings import AuthnSettings
@@ -105,7 +106,9 @@ class Service:
         admin = await self.authn.start()
         if admin is not None:
             print(f"admin client_id={admin[0]} client_secret={admin[1]}", flush=True)  # noqa: T201 - meant to be seen
-        self.authenticator = Authenticator(settings.preshared_keys, self._verify_token, self._ask_about_token)
+        self.authenticator = Authenticator(
+            settings.preshared_keys, self._verify_token, self._ask_about_token, self._prove_possession
+        )
 
     async def _collect(self) -> None:
         """Remove what the window has passed, for as long as the service runs."""
@@ -124,7 +127,7 @@ class Service:
         try:
             caller = self.authn.verify_bearer(token)
         except InvalidToken as error:
-            raise Unauthenticated(f"the access token is not valid: {error}") from error
+            raise _not_valid(error, "Bearer") from error
         except NeedsStore as error:
             raise NotKnownYet from error
         return Caller(caller.subject, caller.scopes)
@@ -133,7 +136,16 @@ class Service:
         try:
             caller = await self.authn.verify(token)
         except InvalidToken as error:
-            raise Unauthenticated(f"the access token is not valid: {error}") from error
+            raise _not_valid(error, "Bearer") from error
+        except (NeedsStore, IdentitiesUnavailable) as error:
+            raise NotKnownYet from error
+        return Caller(caller.subject, caller.scopes)
+
+    async def _prove_possession(self, asked: Possession) -> Caller:
+        try:
+            caller = await self.authn.verify_dpop(asked.token, asked.proofs, asked.method, asked.path)
+        except (InvalidToken, InvalidDpopProof, UseDpopNonce) as error:
+            raise _not_valid(error, "DPoP") from error
         except (NeedsStore, IdentitiesUnavailable) as error:
             raise NotKnownYet from error
         return Caller(caller.subject, caller.scopes)
@@ -156,9 +168,17 @@ class Service:
             await self.identities.close()
 
 
+def _not_valid(error: OAuthError, scheme: str) -> Unauthenticated:
+    """What the bearer of a token that is refused is told (RFC 6750, section 3; RFC 9449, section 7.1)."""
+    algorithms = f', algs="{" ".join(ASYMMETRIC_ALGORITHMS)}"' if scheme == "DPoP" else ""
+    subject = "access token" if isinstance(error, InvalidToken) else "proof of possession"
+    message = f"the {subject} is not valid: {error}"
+    return Unauthenticated(message, f'{scheme} error="{error.code}"{algorithms}', error.dpop_nonce)
+
+
 async def _admit_administrator(gate: Gate, request: Request) -> str:
     """Who asks the admin API, if they may."""
-    caller = await gate.authenticate(request.headers)
+    caller = await gate.authenticate(request.headers, request.url.path, request.method)
     require_scope(caller, "admin")
     return caller.id
 

@@ -400,11 +400,13 @@ class AuthzenDoor:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def answer(self, handle: Handle, method: Method, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def answer(
+        self, handle: Handle, method: Method, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
         """Answer one request; never raises."""
         facts: dict[str, Any] = {}
         try:
-            caller = await self._gate.authenticate(headers)
+            caller = await self._gate.authenticate(headers, path)
             facts["caller"] = caller.id
             members = _members(headers, body)
             call = await self._gate.admit(method, headers, caller, None, members)
@@ -451,7 +453,7 @@ class _Endpoint:
         except ConnectionError:
             return
         else:
-            answer = await self._door.answer(self._handle, _CHECK, headers, body)
+            answer = await self._door.answer(self._handle, _CHECK, scope["path"], headers, body)
         scope.setdefault("state", {}).update(answer.facts)
         await send_answer(send, answer)
 

@@ -29,14 +29,17 @@ class Gate:
         self._pdp = pdp
         self._authenticator = authenticator
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str], path: str, method: str = "POST") -> Caller:
         """Who calls.
+
+        Args:
+            path: what is asked, as our own routes name it; proofs of possession are for one path.
 
         Raises:
             Unauthenticated: nobody that is known here.
             ApiError: UNAVAILABLE, when nobody can tell at the moment.
         """
-        return await self._authenticator.authenticate_or_ask(headers.get("authorization"))
+        return await self._authenticator.authenticate_request(headers, method, path)
 
     async def admit(
         self,

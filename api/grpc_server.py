@@ -143,7 +143,7 @@ class GrpcDoor:
     async def _call(
         self, method: Method, headers: Mapping[str, str], request: Message | None, observed: Observed
     ) -> Call:
-        caller = await self._gate.authenticate(headers)
+        caller = await self._gate.authenticate(headers, f"/{method.service}/{method.name}")
         observed.facts["caller"] = caller.id
         return await self._gate.admit(method, headers, caller, request, {})
 

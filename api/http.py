@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from api import protojson
+from api.auth import challenges
 from api.fields import validate
 from api.gate import Gate, deadline, until
 from api.jsontext import BodyTooLarge, Splitter, loads
@@ -63,7 +64,7 @@ def error_answer(error: Exception, *, streaming: bool = False) -> Answer:
     headers: Headers = [_JSON]
     http_status = 413 if isinstance(error, BodyTooLarge) else status.http_status
     if http_status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in challenges(error)]
     if status.retry_after_s is not None:
         headers.append((b"retry-after", str(status.retry_after_s).encode()))
     body = status.to_json()
@@ -86,7 +87,7 @@ class V1Door:
             return error_answer(error)
         facts: dict[str, Any] = {}
         try:
-            caller = await self._gate.authenticate(request.headers)
+            caller = await self._gate.authenticate(request.headers, method.path)
             facts["caller"] = caller.id
             at = deadline(request.headers)
             async with until(at):
@@ -106,7 +107,7 @@ class V1Door:
         """Answer a request whose body is a stream of messages; never raises but what ``body`` does."""
         facts: dict[str, Any] = {}
         try:
-            caller = await self._gate.authenticate(headers)
+            caller = await self._gate.authenticate(headers, method.path)
             facts["caller"] = caller.id
             async with until(deadline(headers)):
                 call = await self._gate.admit(method, headers, caller, None, {})
@@ -218,7 +219,7 @@ def decode_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
         key = name.decode("latin-1")
         if key not in headers:
             headers[key] = value.decode("latin-1")
-        elif key == "authorization":
+        elif key in {"authorization", "dpop"}:
             headers[key] += ", " + value.decode("latin-1")
     return headers
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.auth import challenges
 from api.logs import log_bug
 from api.statuses import ApiError, Code, Status
 from authn.clients.metadata import shown
@@ -80,18 +81,17 @@ def admin_router(authn: Authn, guard: Guard) -> APIRouter:
 
 def _guarded(handler: Handler, guard: Guard) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        challenge: dict[str, str] = {}
         try:
             return await handler(request, await guard(request))
         except ApiError as error:
-            status = error.status
+            status, challenge = error.status, dict(challenges(error))
         except AuthnError as error:
             status = status_of(error)
             if status.code is Code.INTERNAL:
                 log_bug(error)
                 status = Status(Code.INTERNAL, "internal error")
-        headers = dict(_HEADERS)
-        if status.http_status == 401:
-            headers["www-authenticate"] = "Bearer"
+        headers = _HEADERS | (challenge if status.http_status == 401 else {})
         if status.retry_after_s is not None:
             headers["retry-after"] = str(status.retry_after_s)
         return _json(status.to_json(), status.http_status, headers)

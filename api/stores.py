@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
+from api.auth import challenges
 from api.statuses import Code, Status, status_of
 from pdp.relationships import Instant
 from pdp.service import Pdp
@@ -127,7 +128,7 @@ async def admin_error(_: Request, error: Exception) -> Response:
         status = Status(Code.INVALID_ARGUMENT, f"{where}: {str(first['msg'])[:1].lower()}{str(first['msg'])[1:]}")
     else:
         status = status_of(error) or Status(Code.INTERNAL, "internal error")
-    headers = {"www-authenticate": "Bearer"} if status.http_status == 401 else {}
+    headers = dict(challenges(error)) if status.http_status == 401 else {}
     if status.retry_after_s is not None:
         headers["retry-after"] = str(status.retry_after_s)
     return JSONResponse(status.to_json(), status.http_status, headers)
