@@ -114,7 +114,7 @@ def marked(response: Any, under: Circumstances) -> Response:
 def lay_over(members: Any, extra: Mapping[Any, Any]) -> Any:
     """Lay members beyond the wire over a message's JSON, in place."""
     for key, value in extra.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (isinstance(members, list) or key in members):
             lay_over(members[key], value)
         else:
             members[key] = value
