@@ -16,12 +16,15 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional
 
 from schema.cel_cost import Limits, limits
-from schema.cel_tree import free_names, read_checked
+from schema.cel_tree import free_names, leaves, read_checked
 from schema.model import Caveat, CaveatType
 
 EXPRESSION_CHARS_MAX = 100_000
 NESTING_MAX = 32
 """The library's own bound. Each operator of a chain of ``+`` or ``-`` and each call of a chain of calls counts."""
+
+LEAVES_MAX = 4_000
+"""Parts between ``&&``, ``||``, ``!`` and ``?:``: each is evaluated apart where the whole gives no answer."""
 
 IN_CIDR_OVERLOAD = "ipaddress_in_cidr_string"
 SUBTREE_OVERLOAD = "map_is_subtree_of_map"
@@ -87,7 +90,7 @@ def check_caveat(caveat: Caveat) -> CheckedCaveat | list[Fault]:
             for name in unused
         ]
     found = limits(root, caveat.parameters)
-    if found is None:
+    if found is None or sum(1 for _ in leaves(root)) > LEAVES_MAX:
         return [Fault("expression-too-costly", "evaluating this expression could take too long")]
     return CheckedCaveat(serialized, found)
 

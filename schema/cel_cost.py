@@ -30,9 +30,12 @@ _OWN_FUNCTION_NS = 10_000.0
 """Functions of ours are Python."""
 _MATCH_NS = 4.0
 """A regular expression at worst takes this for each of its bytes, repetitions written out, and each of the text's."""
+_COMPILED_NS = 80.0
+"""A regular expression is compiled whenever it is used, a constant one too."""
 _REPEATS_MAX = 1_000
 """The library refuses patterns that repeat a part more often."""
 _REPEATS_IN_CONTEXT = 10
+_PATTERN_NS = 2_000.0
 _CONTAINS_NS = 0.05
 
 _CONSTANT_TIME = frozenset({"_&&_", "_||_", "!_", "_?_:_", "_[_]", "_?._", "_[?_]", "@not_strictly_false"})
@@ -75,8 +78,7 @@ def limits(root: Node, parameters: Mapping[str, CaveatType]) -> Limits | None:
     patterns = _REPEATS_MAX if any(map(_builds_text, walk(root))) else _REPEATS_IN_CONTEXT
 
     def fits(bytes_: int, elements: int) -> bool:
-        estimator = _Estimator(parameters, bytes_, min(elements, bytes_ // 2), patterns)
-        return estimator.nanoseconds(root) <= TIME_NS_MAX
+        return _Estimator(parameters, bytes_, elements, patterns).nanoseconds(root) <= TIME_NS_MAX
 
     repeated = _REPEATS_MAX
     if patterns == _REPEATS_IN_CONTEXT and any(map(_takes_a_pattern, walk(root))):
@@ -245,10 +247,13 @@ class _Estimator:
 
     def _match_ns(self, node: Node, values: Sequence[_Value]) -> _Size:
         text, pattern = values[0].bytes, values[1].bytes
-        cost = (text + pattern).times(_BYTE_NS) + self._product(text, pattern).times(_MATCH_NS)
         repeated = _pattern_repeats(node.children[-1])
-        # text and pattern share the context: their product is largest where each is half of it
-        return cost.times(self._patterns / 4 if repeated is None else repeated)
+        written_out = pattern.times(self._patterns if repeated is None else repeated)
+        matched = self._product(text, written_out).times(_MATCH_NS)
+        if repeated is None:
+            # text and pattern share the context: their product is largest where each is half of it
+            matched = matched.times(1 / 4)
+        return _Size(_PATTERN_NS) + text.times(_BYTE_NS) + written_out.times(_COMPILED_NS) + matched
 
     def _product(self, one: _Size, other: _Size) -> _Size:
         """A bound on the product of two forms that is a form."""

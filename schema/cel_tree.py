@@ -6,7 +6,7 @@ read here by field number, as no Python package carries their classes. Every nod
 of an expression can be made an expression again (`Checked.part`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -36,6 +36,7 @@ class Node:
     name: str
     children: tuple["Node", ...]
     raw: bytes
+    id: int = 0
     size: int = 0
     variables: tuple[str, ...] = ()
     accumulator: str = ""
@@ -44,31 +45,32 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A checked expression, and what any part of it needs around it to be one."""
+    """A checked expression; ``_entries`` are, by node, the bytes that tell its type and what it refers to."""
 
     root: Node
     _url: bytes = field(repr=False)
-    _around: bytes = field(repr=False)
+    _entries: Mapping[int, bytes] = field(repr=False)
 
     def part(self, node: Node) -> bytes:
-        """The serialized form of one node as an expression of its own."""
-        checked = self._around + _field(4, node.raw)
-        return _field(1, self._url) + _field(2, checked)
+        """One node as an expression of its own, serialized as the library does it but without positions."""
+        entries = b"".join(self._entries.get(one.id, b"") for one in walk(node))
+        return _field(1, self._url) + _field(2, entries + _field(4, node.raw))
 
 
 def read_checked(serialized: bytes) -> Checked:
     """Read what the library serialized. The library bounds how deeply an expression nests, and so the recursion."""
     outer = dict(_fields(serialized))
-    checked, scalars, root = _bytes(outer[2]), set[int](), b""
-    for number, value in _fields(checked):
+    entries, scalars, root = dict[int, bytes](), set[int](), b""
+    for number, value in _fields(_bytes(outer[2])):
         if number == 4:
             root = _bytes(value)
-        elif number == 3:
+        elif number in (2, 3):
             entry = dict(_fields(_bytes(value)))
-            if _is_scalar(_bytes(entry.get(2, b""))):
-                scalars.add(_int(entry.get(1, 0)))
-    # an expression is no part of itself, so its bytes occur once
-    return Checked(_node(root, scalars), _bytes(outer[1]), checked.replace(_field(4, root), b"", 1))
+            id_ = _int(entry.get(1, 0))
+            entries[id_] = entries.get(id_, b"") + _field(number, _bytes(value))
+            if number == 3 and _is_scalar(_bytes(entry.get(2, b""))):
+                scalars.add(id_)
+    return Checked(_node(root, scalars), _bytes(outer[1]), entries)
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -78,6 +80,21 @@ def walk(node: Node) -> Iterator[Node]:
         one = todo.pop()
         yield one
         todo.extend(reversed(one.children))
+
+
+OPERATORS = frozenset({"_&&_", "_||_", "!_", "_?_:_"})
+"""The functions at which an expression is taken apart."""
+
+
+def leaves(root: Node) -> Iterator[Node]:
+    """The largest parts of an expression that are no operator's."""
+    todo = [root]
+    while todo:
+        one = todo.pop()
+        if one.kind is Kind.CALL and one.name in OPERATORS:
+            todo.extend(reversed(one.children))
+        else:
+            yield one
 
 
 def free_names(node: Node, names: frozenset[str]) -> tuple[str, ...]:
@@ -101,52 +118,49 @@ def free_names(node: Node, names: frozenset[str]) -> tuple[str, ...]:
 def _node(raw: bytes, scalars: set[int]) -> Node:
     fields = _fields(raw)
     number, content = fields[-1]
-    scalar = fields[0][0] == 2 and fields[0][1] in scalars
-    value = _bytes(content)
+    id_ = _int(fields[0][1]) if fields[0][0] == 2 else 0
+    scalar, value = id_ in scalars, _bytes(content)
     match _KINDS[number]:
         case Kind.CONSTANT:
-            return Node(Kind.CONSTANT, "", (), raw, len(value), scalar=scalar)
+            return Node(Kind.CONSTANT, "", (), raw, id_, len(value), scalar=scalar)
         case Kind.IDENTIFIER:
-            return Node(Kind.IDENTIFIER, _bytes(_fields(value)[0][1]).decode(), (), raw, scalar=scalar)
+            return Node(Kind.IDENTIFIER, _bytes(_fields(value)[0][1]).decode(), (), raw, id_, scalar=scalar)
         case Kind.SELECT:
             parts = dict(_fields(value))
             operand = _node(_bytes(parts[1]), scalars)
-            return Node(Kind.SELECT, _bytes(parts[2]).decode(), (operand,), raw, scalar=scalar)
+            return Node(Kind.SELECT, _bytes(parts[2]).decode(), (operand,), raw, id_, scalar=scalar)
         case Kind.CALL:
-            return _call(value, raw, scalars, scalar=scalar)
+            name, children = _call(value, scalars)
+            return Node(Kind.CALL, name, children, raw, id_, scalar=scalar)
         case Kind.LIST:
             elements = tuple(_node(_bytes(one), scalars) for at, one in _fields(value) if at == 1)
-            return Node(Kind.LIST, "", elements, raw)
+            return Node(Kind.LIST, "", elements, raw, id_)
         case Kind.STRUCT:
-            return Node(Kind.STRUCT, "", tuple(_entries(value, scalars)), raw)
+            return Node(Kind.STRUCT, "", tuple(_entries(value, scalars)), raw, id_)
         case Kind.COMPREHENSION:
-            return _comprehension(value, raw, scalars)
+            comprehension = {number: _bytes(one) for number, one in _fields(value)}
+            variables = tuple(comprehension[number].decode() for number in (1, 8) if number in comprehension)
+            steps = tuple(_node(comprehension[number], scalars) for number in (2, 4, 5, 6, 7))
+            return Node(Kind.COMPREHENSION, "", steps, raw, id_, 0, variables, comprehension[3].decode())
 
 
 _KINDS = {kind.value: kind for kind in Kind}
 
 
-def _call(value: bytes, raw: bytes, scalars: set[int], *, scalar: bool) -> Node:
+def _call(value: bytes, scalars: set[int]) -> tuple[str, tuple[Node, ...]]:
     children, name = [], ""
     for number, one in _fields(value):
         if number == 2:
             name = _bytes(one).decode()
         else:
             children.append(_node(_bytes(one), scalars))
-    return Node(Kind.CALL, name, tuple(children), raw, scalar=scalar)
+    return name, tuple(children)
 
 
 def _entries(value: bytes, scalars: set[int]) -> Iterator[Node]:
     for number, entry in _fields(value):
         if number == 2:
             yield from (_node(_bytes(one), scalars) for at, one in _fields(_bytes(entry)) if at in (3, 4))
-
-
-def _comprehension(value: bytes, raw: bytes, scalars: set[int]) -> Node:
-    parts = {number: _bytes(one) for number, one in _fields(value)}
-    variables = tuple(parts[number].decode() for number in (1, 8) if number in parts)
-    children = tuple(_node(parts[number], scalars) for number in (2, 4, 5, 6, 7))
-    return Node(Kind.COMPREHENSION, "", children, raw, 0, variables, parts[3].decode())
 
 
 def _is_scalar(type_: bytes) -> bool:
