@@ -105,10 +105,10 @@ GENEROUS_SECONDS = 60
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Fail when the block takes longer."""
-    started = time.perf_counter()
+    """Fail when the block takes more of the processor's time."""
+    started = time.thread_time()
     yield
-    taken = time.perf_counter() - started
+    taken = time.thread_time() - started
     assert taken < seconds, f"took {taken:.2f} s"
 
 
