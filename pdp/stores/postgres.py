@@ -33,13 +33,17 @@ _NOW = f"SELECT {_CLOCK}"
 _LOCK = f"""SELECT revision, committed_at, schema_revision, relationships, relationships_max, writes_per_second_max,
     allowance, deleted_at, {_CLOCK}
     FROM pdp_stores WHERE store_id = $1 FOR UPDATE"""
+# A planner without statistics, as after a first load, takes a store to have one row, walks all of it and compares
+# each row with each place: 12 s for 1,000 places among 30,000 rows. So places are looked up one by one, behind an
+# OFFSET that the planner does not move; where rows are changed, store and ``deleted`` come with the places (0.02 s).
 _AT_PLACES = f"""SELECT {", ".join(f"r.{column}" for column in COLUMNS)}
     FROM unnest($2::bigint[], $3::bigint[]) AS q (slot, pair)
-    JOIN pdp_relationships r
-    ON r.store_id = $1 AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = {LIVING}"""
+    CROSS JOIN LATERAL (SELECT * FROM pdp_relationships r
+        WHERE r.store_id = $1 AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = {LIVING} OFFSET 0) AS r"""
 _END = f"""UPDATE pdp_relationships r SET deleted = q.revision
-    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS q (slot, pair, revision)
-    WHERE r.store_id = $1 AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = {LIVING}"""
+    FROM (SELECT $1::bigint AS store_id, {LIVING} AS living, u.*
+        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS u (slot, pair, revision) OFFSET 0) AS q
+    WHERE r.store_id = q.store_id AND r.slot = q.slot AND r.pair = q.pair AND r.deleted = q.living"""
 _SAVE = f"""WITH born AS (
         INSERT INTO pdp_relationships (store_id, slot, pair, subject_slot, created, deleted, {ROW})
         SELECT $1, q.* FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],

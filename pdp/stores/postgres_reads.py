@@ -1,7 +1,8 @@
 """The statement that answers many reads at once, and its rows taken apart again.
 
 Each kind of read is one branch of a ``UNION ALL``, joined to arrays of what is asked; the first branch is the store's
-own row. Slots are compared for equality, so that the planner sees what an index lookup yields.
+own row. Slots are compared for equality, so that the planner sees what an index lookup yields, and each read is
+looked up by itself: a planner without statistics would rather walk the whole store.
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ def _statement(slots: bool, pairs: bool, subject_slots: bool) -> str:
         texts = " AND ".join(f"r.{column} = q.{column}" for column in compared)
         branches.append(
             f"""SELECT q.n, r.{far}, {_FAR} FROM unnest({arrays}) AS q ({names})
-            JOIN pdp_relationships r ON {_SNAPSHOT} AND r.{slot} = q.slot AND {texts}"""
+            CROSS JOIN LATERAL (SELECT * FROM pdp_relationships r
+                WHERE {_SNAPSHOT} AND r.{slot} = q.slot AND {texts} OFFSET 0) AS r"""
         )
     return " UNION ALL ".join(branches)
 
