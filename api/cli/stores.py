@@ -59,13 +59,8 @@ def create(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a store."""
-
-    async def work(datastore: Any) -> StoreInfo:
-        await datastore.create(name, Quotas(relationships_max, writes_per_second_max))
-        info: StoreInfo = await datastore.info(name)
-        return info
-
-    print_json(asdict(_with_datastore(database_url, work)))
+    bounds = Quotas(relationships_max, writes_per_second_max)
+    _show_after(database_url, lambda datastore: datastore.create(name, bounds), name)
 
 
 @app.command()
@@ -76,13 +71,8 @@ def quotas(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Replace what a store may hold and take; what is not given has no bound."""
-
-    async def work(datastore: Any) -> StoreInfo:
-        await datastore.set_quotas(name, Quotas(relationships_max, writes_per_second_max))
-        info: StoreInfo = await datastore.info(name)
-        return info
-
-    print_json(asdict(_with_datastore(database_url, work)))
+    bounds = Quotas(relationships_max, writes_per_second_max)
+    _show_after(database_url, lambda datastore: datastore.set_quotas(name, bounds), name)
 
 
 @app.command()
@@ -94,10 +84,15 @@ def delete(name: str, database_url: DatabaseUrl = None) -> None:
 @app.command()
 def recover(store_id: int, database_url: DatabaseUrl = None) -> None:
     """Bring a deleted store back, by the id that `list --deleted` prints."""
+    _show_after(database_url, lambda datastore: datastore.recover(store_id))
+
+
+def _show_after(database_url: str | None, act: Callable[[Any], Awaitable[Any]], name: str | None = None) -> None:
+    """Do something with a store, and print what became of it; its name where it is not known is the outcome's."""
 
     async def work(datastore: Any) -> StoreInfo:
-        store = await datastore.recover(store_id)
-        info: StoreInfo = await datastore.info(store.name)
+        outcome = await act(datastore)
+        info: StoreInfo = await datastore.info(name or outcome.name)
         return info
 
     print_json(asdict(_with_datastore(database_url, work)))
