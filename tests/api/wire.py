@@ -1,7 +1,8 @@
 """The v1 API in the test's own process: what a caller sends, and what comes back."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -183,6 +184,66 @@ class Wire:
         answer = await self.ok("/v1/permissions/check", {**question(text), **members})
         said: str = answer["permissionship"]
         return said.removeprefix("PERMISSIONSHIP_").removesuffix("_PERMISSION")
+
+
+class Listening:
+    """A stream without end, over a connection made by hand: `line` gives what came next, `hang_up` goes away."""
+
+    def __init__(self, gate: Gate, path: str, body: Any, **headers: str) -> None:
+        self.started: dict[str, Any] = {}
+        self.ended = asyncio.Event()
+        self._app = Starlette(routes=v1_routes(gate))
+        self._lines: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self._body = json.dumps(body).encode()
+        self._sent = False
+        names = {"authorization": f"Bearer {KEY}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        self._scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in names.items()],
+        }
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        finally:
+            self.ended.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._sent:
+            self._sent = True
+            return {"type": "http.request", "body": self._body}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, event: MutableMapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            self.started = dict(event)
+        for line in event.get("body", b"").splitlines():
+            await self._lines.put(json.loads(line))
+
+    async def line(self, seconds: float = 5.0) -> dict[str, Any]:
+        """What came next."""
+        return await asyncio.wait_for(self._lines.get(), seconds)
+
+    async def result(self) -> dict[str, Any]:
+        """The next result."""
+        found: dict[str, Any] = (await self.line())["result"]
+        return found
+
+    def nothing_more(self) -> bool:
+        """Whether all that came was taken."""
+        return self._lines.empty()
+
+    async def hang_up(self) -> None:
+        """Go away, and wait until that was noticed."""
+        self._gone.set()
+        await asyncio.wait_for(self._task, 5)
 
 
 def _verify_token(token: str) -> Caller:
