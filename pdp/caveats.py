@@ -1,9 +1,9 @@
 """Whether a caveat holds: its CEL expression over a relationship's context and a request's, in three values.
 
-An expression is evaluated whole first. Where that gives no answer it is taken apart at ``&&``, ``||``, ``!`` and
-``?:``; the parts are evaluated apart and joined by Kleene's rules, since the library names one missing parameter
-where all that matter are wanted, and fails where another part would decide. Unknown outranks failed: a part that
-cannot be computed while a parameter of it is missing may well be computed with it.
+With every parameter given an expression is evaluated whole. Where one is missing, or that gives no answer, it is
+taken apart at ``&&``, ``||``, ``!`` and ``?:``; the parts are evaluated apart and joined by Kleene's rules, since the
+library names one missing parameter where all that matter are wanted, and fails where another part would decide.
+Unknown outranks failed: a part that cannot be computed while a parameter is missing may well be computed with it.
 
 What a relationship stores wins over what a request says, or a caller could raise a stored limit. Work is bounded
 three times over: the library stops after 10,000 iterations, `schema.cel_cost` refused at schema write what could
@@ -32,12 +32,14 @@ from schema.cel import (
     function_declarations,
 )
 from schema.cel_cost import Limits
-from schema.cel_tree import Checked, Kind, Node, free_names, read_checked
+from schema.cel_tree import OPERATORS, Checked, Kind, Node, free_names, read_checked, walk
 from schema.model import Caveat, Schema
 
 _STORED_CONTEXTS_KEPT = 256
 _SCHEMAS_KEPT = 64
 _REASON_CHARS_MAX = 300
+_NOT_STRICT = OPERATORS | {"@not_strictly_false", "or", "orValue", "optMap", "optFlatMap"}
+"""Functions that may answer without one of their arguments."""
 _STATUS = re.compile(r" \[[A-Z_]+\]\Z")
 
 
@@ -116,25 +118,23 @@ class CompiledCaveat:
 
     def evaluate(self, stored: str, request: Context) -> Verdict:
         """Decide. ``stored`` is the relationship's context in canonical JSON, ``""`` for none."""
-        held = _NO_CONTEXT
+        held, values = _NO_CONTEXT, request.values
         if stored:
             try:
                 held = self._stored(stored)
             except CaveatParameterInvalid as error:
                 return Failed(error)
+            values = {**values, **held.values}
         fault = self._fault_of_size(held, request)
         if fault is not None:
             return Failed(fault)
-        values = {**request.values, **held.values}
-        answer, reason = _run(self._expression, values)
-        if answer is not None:
-            return answer
+        if len(values) == len(self.caveat.parameters):
+            answer, _ = _run(self._expression, values)
+            if answer is not None:
+                return answer
         if self._parts is None:
             self._parts = self._split()
-        try:
-            return self._decide(self._parts, values)
-        except RecursionError:
-            return Failed(CaveatEvaluationFailed(self.caveat.name, reason))
+        return self._decide(self._parts, values)
 
     def _bind_stored(self, stored: str) -> Context:
         return self.bind_request(json.loads(stored))
@@ -177,21 +177,24 @@ class CompiledCaveat:
             condition, then, otherwise = (self._part(checked, child) for child in node.children)
             return _If(condition, then, otherwise)
         names = free_names(node, frozenset(self.caveat.parameters))
-        return _Leaf(_ENVIRONMENT.deserialize(checked.part(node)), names)
+        strict = not any(one.kind is Kind.COMPREHENSION or one.name in _NOT_STRICT for one in walk(node))
+        return _Leaf(_ENVIRONMENT.deserialize(checked.part(node)), names, strict)
 
     def _decide(self, part: "_Part", values: Mapping[str, Any]) -> Verdict:
         """Join the parts. Recurses on the expression, which the library keeps from nesting deeply."""
         match part:
-            case _Leaf(expression, names):
+            case _Leaf(expression, names, strict):
+                missing = tuple(name for name in names if name not in values)
+                if missing and strict:
+                    return Missing(missing)
                 answer, reason = _run(expression, values)
                 if answer is not None:
                     return answer
-                missing = tuple(name for name in names if name not in values)
                 return Missing(missing) if missing else Failed(CaveatEvaluationFailed(self.caveat.name, reason))
             case _Every(operands):
-                return _join([self._decide(operand, values) for operand in operands], decisive=False)
+                return self._join(operands, values, decisive=False)
             case _Some(operands):
-                return _join([self._decide(operand, values) for operand in operands], decisive=True)
+                return self._join(operands, values, decisive=True)
             case _Not(operand):
                 verdict = self._decide(operand, values)
                 return not verdict if isinstance(verdict, bool) else verdict
@@ -208,11 +211,28 @@ class CompiledCaveat:
             case _:
                 assert_never(part)
 
+    def _join(self, operands: tuple["_Part", ...], values: Mapping[str, Any], *, decisive: bool) -> Verdict:
+        """Kleene's ``and`` (``decisive`` false) and ``or`` (true)."""
+        undecided: list[Verdict] = []
+        for operand in operands:
+            verdict = self._decide(operand, values)
+            if verdict is decisive:
+                return decisive
+            if not isinstance(verdict, bool):
+                undecided.append(verdict)
+        missing = _missing(undecided)
+        if missing:
+            return Missing(missing)
+        return undecided[0] if undecided else not decisive
+
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
+    """``strict``: without one of its names it cannot be computed, whatever the others are."""
+
     expression: cel.Expression
     names: tuple[str, ...]
+    strict: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,16 +337,6 @@ def _reason(text: str) -> str:
     _, colon, rest = first.partition(": ")
     reason = rest if colon and first.split(":", 1)[0].isupper() else first
     return _STATUS.sub("", reason)[:_REASON_CHARS_MAX]
-
-
-def _join(verdicts: list[Verdict], *, decisive: bool) -> Verdict:
-    """Kleene's ``and`` (``decisive`` false) and ``or`` (true)."""
-    if decisive in verdicts:
-        return decisive
-    missing = _missing(verdicts)
-    if missing:
-        return Missing(missing)
-    return next((verdict for verdict in verdicts if isinstance(verdict, Failed)), not decisive)
 
 
 def _missing(verdicts: list[Verdict]) -> tuple[str, ...]:
