@@ -45,12 +45,15 @@ class Connection:
         self._writer: asyncio.StreamWriter
 
     async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def _open(self) -> None:
         opening = asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=_HEAD_BYTES_MAX)
         try:
             self._reader, self._writer = await asyncio.wait_for(opening, _ANSWER_SECONDS)
         except OSError as error:
             raise ConnectionFailed(f"cannot reach `{self._host}:{self._port}`: {error}") from error
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -63,6 +66,9 @@ class Connection:
         Raises:
             ConnectionFailed: it did not come whole, or not in time.
         """
+        if self._reader.at_eof():  # it hung up on a connection that was idle
+            self._writer.close()
+            await self._open()
         lines = [f"POST {self._prefix}{path} HTTP/1.1", f"host: {self._authority}", f"content-length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)

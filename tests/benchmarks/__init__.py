@@ -1,0 +1,1 @@
+"""Tests of what measures: it must not be what fails."""
