@@ -14,9 +14,10 @@ from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -247,7 +248,7 @@ class _Field(NamedTuple):
     name: str
     json_name: str
     write: _Writer
-    repeated: bool
+    is_list: bool
     has_presence: bool
     in_oneof: bool
 
@@ -265,8 +266,8 @@ def dumps_members(members: Mapping[str, Any]) -> bytes:
 def to_dict(message: Message) -> dict[str, Any]:
     """The JSON object of a message."""
     members: dict[str, Any] = {}
-    for name, json_name, write, repeated, has_presence, in_oneof in _fields(message.DESCRIPTOR):
-        if repeated:
+    for name, json_name, write, is_list, has_presence, in_oneof in _fields(message.DESCRIPTOR):
+        if is_list:
             members[json_name] = [write(item) for item in getattr(message, name)]
         elif not has_presence or message.HasField(name):
             members[json_name] = write(getattr(message, name))
@@ -282,7 +283,7 @@ def _fields(descriptor: Descriptor) -> tuple[_Field, ...]:
             field.name,
             field.json_name,
             _writer(field),
-            bool(field.is_repeated),
+            bool(field.is_repeated) and not is_map(field.message_type),
             bool(field.has_presence),
             field.containing_oneof is not None,
         )
@@ -291,6 +292,8 @@ def _fields(descriptor: Descriptor) -> tuple[_Field, ...]:
 
 
 def _writer(field: FieldDescriptor) -> _Writer:
+    if is_map(field.message_type):
+        return dict
     if field.message_type is not None:
         return _SPECIAL_WRITERS.get(field.message_type.full_name, to_dict)
     if field.enum_type is not None:
@@ -336,11 +339,19 @@ def _text_of(message: Any) -> str:
     return text
 
 
+def _any_to_dict(packed: Any) -> dict[str, Any]:
+    """A message of any type, beside its type's name."""
+    name = packed.type_url.rpartition("/")[2]
+    message = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))()
+    packed.Unpack(message)
+    return {"@type": packed.type_url, **to_dict(message)}
+
+
 _SPECIAL_WRITERS: Mapping[str, _Writer] = {
     "google.protobuf.Timestamp": _text_of,
     "google.protobuf.Duration": _text_of,
     "google.protobuf.Struct": struct_to_dict,
-    "google.protobuf.Any": json_format.MessageToDict,
+    "google.protobuf.Any": _any_to_dict,
 }
 
 
