@@ -31,7 +31,7 @@ def test_json(indent: int | None, before: str) -> None:
         ("{", "this is no JSON"),
         ('{"a":' * 100_000, "this is no JSON"),
         ("{}", "at least one type"),
-        ("[]", "expected `definition`"),
+        ("[]", "has no meaning outside"),
         ("definition", "expected a name"),
     ],
 )
