@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.compile import compile_schema
@@ -12,10 +12,11 @@ from schema.model import Schema
 from schema.printing import print_schema
 from schema.tokens import scan
 from tests.schema.strategies import messy, printable, schemas
+from tests.strategies import examples
 
 
 @given(schemas())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_print_then_parse_is_the_identity(schema: Schema) -> None:
     """With annotations everything comes back; the canonical text leaves them out and is a fixed point."""
     assert printable(compile_schema(print_schema(schema, annotations=True))) == printable(schema)
@@ -26,7 +27,7 @@ def test_print_then_parse_is_the_identity(schema: Schema) -> None:
 
 
 @given(schemas(), st.data())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_laying_out_is_idempotent_and_keeps_all_meaning(schema: Schema, data: st.DataObject) -> None:
     """However a text was laid out: the same schema, the same comments, and nothing left to do."""
     text = data.draw(messy(print_schema(schema, annotations=True)))
@@ -56,7 +57,7 @@ FRAGMENTS += ["definition user {}", "relation aaa: user", "permission ppp = aaa"
         lambda parts: st.sampled_from((" ", "")).map(lambda s: s.join(parts))
     )
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_whatever_the_text_there_is_a_schema_or_a_schema_error(text: str) -> None:
     """Nothing else is ever raised, and problems lie within the text."""
     try:
