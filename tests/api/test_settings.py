@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import DEFAULTS, Address, BadSetting, key_encryption_keys, read_settings
+from api.settings import DEFAULTS, Address, BadSetting, Tls, key_encryption_keys, read_settings
+from tests.api.certificates import certificate
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 
@@ -126,3 +127,37 @@ def test_a_database_in_memory_has_a_key_of_its_own() -> None:
     """Which goes with it."""
     settings = read_settings({"TESSERA_DATABASE_URL": "sqlite:///:memory:"})
     assert key_encryption_keys(settings) != key_encryption_keys(settings)
+
+
+def test_a_certificate(tmp_path: Path) -> None:
+    """Both files or neither; what tokens name is then an https address."""
+    certificate_file, key_file = certificate(tmp_path)
+    given = {"TESSERA_TLS_CERT_FILE": str(certificate_file), "TESSERA_TLS_KEY_FILE": str(key_file)}
+    settings = read_settings(given)
+    assert settings.tls == Tls(certificate_file, key_file)
+    assert settings.issuer == "https://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "name"),
+    [
+        pytest.param("server.crt", "", "TESSERA_TLS_KEY_FILE", id="no key"),
+        pytest.param("", "server.key", "TESSERA_TLS_CERT_FILE", id="no certificate"),
+        pytest.param("nothing", "server.key", "TESSERA_TLS_CERT_FILE", id="no such file"),
+        pytest.param("server.crt", ".", "TESSERA_TLS_KEY_FILE", id="a folder"),
+        pytest.param("server.key", "server.key", "TESSERA_TLS_CERT_FILE", id="a key for the certificate"),
+        pytest.param("server.crt", "other/server.key", "TESSERA_TLS_CERT_FILE", id="another certificate's key"),
+    ],
+)
+def test_certificates_that_are_refused(tmp_path: Path, cert: str, key: str, name: str) -> None:
+    """Each by the name of its variable."""
+    other = tmp_path / "other"
+    other.mkdir()
+    certificate(tmp_path)
+    certificate(other)
+    given = {
+        "TESSERA_TLS_CERT_FILE": str(tmp_path / cert) if cert else "",
+        "TESSERA_TLS_KEY_FILE": str(tmp_path / key) if key else "",
+    }
+    with pytest.raises(BadSetting, match=name):
+        read_settings(given)
