@@ -66,10 +66,17 @@ class Connection:
         Raises:
             ConnectionFailed: it did not come whole, or not in time.
         """
+        return await self._ask("POST", path, body, {"content-length": str(len(body)), **headers})
+
+    async def get(self, path: str) -> Answer:
+        """As `post`, without a body."""
+        return await self._ask("GET", path, b"", {})
+
+    async def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if self._reader.at_eof():  # it hung up on a connection that was idle
             self._writer.close()
             await self._open()
-        lines = [f"POST {self._prefix}{path} HTTP/1.1", f"host: {self._authority}", f"content-length: {len(body)}"]
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._authority}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         try:
