@@ -106,28 +106,37 @@ class _Group:
         self._outcomes = outcomes
         self._evaluation: Evaluation | None = None
         self._nodes: list[tuple[int, Node]] = []
+        self._apart: Together | None = None
         self.asked: list[tuple[int, BulkItem]] = []
         self.needs: dict[Read, None] = {}
         self.steps_left = 0
 
     def run(self, graph: Graph, steps_max: int = 1_000_000) -> bool:
-        evaluation = self._evaluation
-        if evaluation is None:
-            evaluation = self._evaluation = self._begin()
+        walk = self._apart or self._evaluation
+        if walk is None:
+            walk = self._evaluation = self._begin()
         try:
-            ended = evaluation.run(graph, steps_max)
-        except PdpError as error:
-            for position, _ in self.asked:
-                self._outcomes[position] = error
-            ended = True
-        else:
-            if ended:
-                for position, node in self._nodes:
-                    self._outcomes[position] = outcome(evaluation, node)
-        self.needs, self.steps_left = evaluation.needs, evaluation.steps_left
-        if ended:
+            ended = walk.run(graph, steps_max)
+        except WorkExceeded as error:
+            self._evaluation = None
+            self.needs, self.steps_left = {}, walk.steps_left
+            if len(self.asked) == 1:
+                self._outcomes[self.asked[0][0]] = error
+                return True
+            self._apart = Together([self._alone(*asked) for asked in self.asked])
+            return False
+        self.needs, self.steps_left = walk.needs, walk.steps_left
+        if ended and self._evaluation is not None:
+            for position, node in self._nodes:
+                self._outcomes[position] = outcome(self._evaluation, node)
             self._evaluation = None
         return ended
+
+    def _alone(self, position: int, item: BulkItem) -> "_Group":
+        """One of several items that were too much together; which of them is too much alone will show."""
+        alone = _Group(self._program, item, self._instant, self._goals_max, self._outcomes)
+        alone.asked.append((position, item))
+        return alone
 
     def _begin(self) -> Evaluation:
         evaluation = Evaluation(

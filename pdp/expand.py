@@ -229,8 +229,9 @@ class Expansion(Walking):
                 subjects.append(SubjectRef(read.subject_type, id_, read.subject_relation))
                 if not len(subjects) % 16:
                     yield 4
+        subjects.sort()
         self._count(1)
-        yield 1
+        yield len(subjects) // 16 + 1
         return Leaf(ObjectRef(goal.type, goal.id), goal.relation, subjects)
 
     def _add(self, rewrite: Rewrite, goal: Goal, into: list[Tree], negations: int) -> Work[None]:

@@ -109,13 +109,28 @@ class Lookup(Walking):
         return self._tellings[reasons]
 
 
+class ExcludedSubject(NamedTuple):
+    """A subject that ``*`` does not cover, or, where conditional, may not cover."""
+
+    id: str
+    permissionship: Permissionship
+    missing: tuple[str, ...] = ()
+
+
+class Undecided(NamedTuple):
+    """Why an id has no row; what is undecided of ``*`` is not so of those ``excluded`` for certain."""
+
+    error: PdpError
+    excluded: Sequence[ExcludedSubject] = ()
+
+
 class Findings(NamedTuple, Generic[Row]):
     """All that a lookup found: ids in order, and for each a row, or why there is none."""
 
     order: Sequence[str]
-    tell: Callable[[str], Row | PdpError]
+    tell: Callable[[str], Row | Undecided]
 
-    def after(self, id_: str | None) -> Iterator[tuple[str, Row | PdpError]]:
+    def after(self, id_: str | None) -> Iterator[tuple[str, Row | Undecided]]:
         """What comes behind an id."""
         start = 0 if id_ is None else bisect_right(self.order, id_)
         for position in range(start, len(self.order)):

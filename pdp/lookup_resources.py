@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from pdp.bulk import outcome
-from pdp.errors import PdpError, WildcardNotAllowed
+from pdp.errors import WildcardNotAllowed
 from pdp.evaluate import Evaluation, Judge, Permissionship
-from pdp.lookup import Findings, Lookup
+from pdp.lookup import Findings, Lookup, Undecided
 from pdp.names import definition, relation
 from pdp.program import Program, RelationKey, SubjectType
 from pdp.relationships import WILDCARD, Instant, ObjectRef, SubjectRef
@@ -113,13 +113,13 @@ class LookupResources(Lookup):
         order = yield from self.in_order(members.possible.ids)
         self.findings = Findings(order, lambda id_: self._row(members, id_))
 
-    def _row(self, members: Members, id_: str) -> FoundResource | PdpError:
+    def _row(self, members: Members, id_: str) -> FoundResource | Undecided:
         if members.certain.has(id_):
             return FoundResource(id_, Permissionship.HAS_PERMISSION)
         told = self.told(members.why(id_))
         if isinstance(told, tuple):
             return FoundResource(id_, Permissionship.CONDITIONAL_PERMISSION, told)
-        return told
+        return Undecided(told)
 
     # Searching
 

@@ -10,10 +10,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from pdp.bulk import UNANSWERED, Outcome, outcome
-from pdp.errors import PdpError
 from pdp.evaluate import Evaluation, Goal, Judge, Permissionship
 from pdp.graph import Graph
-from pdp.lookup import Findings, Lookup
+from pdp.lookup import ExcludedSubject, Findings, Lookup, Undecided
 from pdp.names import definition, relation
 from pdp.program import Program, SubjectType
 from pdp.relationships import WILDCARD, Instant, ObjectRef, SubjectRef
@@ -23,13 +22,7 @@ from pdp.subject_sums import Downward, Sum, work_out
 from pdp.table import Node
 from pdp.walk import Together, Work
 
-
-class ExcludedSubject(NamedTuple):
-    """A subject that ``*`` does not cover, or, where conditional, may not cover."""
-
-    id: str
-    permissionship: Permissionship
-    missing: tuple[str, ...] = ()
+__all__ = ["ExcludedSubject", "FoundSubject", "LookupSubjects"]
 
 
 class FoundSubject(NamedTuple):
@@ -152,14 +145,14 @@ class LookupSubjects(Lookup):
         order = yield from self.in_order(rows)
         return Findings(order, lambda id_: self._row(members, id_, excluded))
 
-    def _row(self, members: Members, id_: str, excluded: Sequence[ExcludedSubject] = ()) -> FoundSubject | PdpError:
+    def _row(self, members: Members, id_: str, excluded: Sequence[ExcludedSubject] = ()) -> FoundSubject | Undecided:
         beside = excluded if id_ == WILDCARD else ()
         if members.certain.has(id_):
             return FoundSubject(id_, Permissionship.HAS_PERMISSION, (), beside)
         told = self.told(members.why(id_))
         if isinstance(told, tuple):
             return FoundSubject(id_, Permissionship.CONDITIONAL_PERMISSION, told, beside)
-        return told
+        return Undecided(told, beside)
 
 
 class _Decision:

@@ -1,69 +1,46 @@
-"""Lookups driven without a store, and what they list brought into the oracle's words."""
+"""What lookups list, brought into the oracle's words."""
 
 from collections.abc import Sequence
 
-from pdp.errors import CaveatEvaluationFailed, NegationCycle, PdpError
 from pdp.evaluate import Permissionship
-from pdp.graph import Graph, WithContextual
-from pdp.lookup import Findings
+from pdp.lookup import Findings, Undecided
+from pdp.lookup_resources import FoundResource
 from pdp.lookup_subjects import FoundSubject
-from pdp.relationships import WILDCARD, Relationship
-from pdp.walk import Walk
-from tests.oracle import FAILED, HAS, LACKS, PARADOX, Kind, Verdict
-from tests.rationed import ROUNDS_MAX, RationedGraph
+from pdp.relationships import WILDCARD
+from tests.oracle import HAS, LACKS, Kind, Verdict
+from tests.rationed import permissionship, told
 
 
-def finish(
-    walk: Walk, graph: RationedGraph, *, contextual: Sequence[Relationship] = (), steps_max: int = 1_000_000
-) -> None:
-    """Run a walk to its end, fetching what it needs."""
-    seen: Graph = WithContextual(graph, contextual) if contextual else graph
-    for _ in range(ROUNDS_MAX):
-        if walk.run(seen, steps_max):
-            return
-        if walk.needs:
-            graph.fetch(walk.needs)
-    raise AssertionError("the walk does not end")
+def read_row(row: FoundResource | FoundSubject | Undecided) -> Verdict:
+    """What a list says of an id that has a row."""
+    if isinstance(row, Undecided):
+        return told(row.error)[0]
+    return verdict(row.permissionship, row.missing)
 
 
-def verdict(permissionship: Permissionship, missing: Sequence[str]) -> Verdict:
-    """An answer's."""
-    assert len(set(missing)) == len(missing), "a parameter is named twice"
-    match permissionship:
-        case Permissionship.HAS_PERMISSION:
-            return HAS
-        case Permissionship.CONDITIONAL_PERMISSION:
-            return Verdict(Kind.CONDITIONAL, frozenset(missing))
-        case _:
-            raise AssertionError("a row for somebody without the permission")
-
-
-def failure(error: PdpError) -> Verdict:
-    """Of an id that could not be decided."""
-    if isinstance(error, NegationCycle):
-        return PARADOX
-    assert isinstance(error, CaveatEvaluationFailed), error
-    return FAILED
+def verdict(value: Permissionship, missing: Sequence[str]) -> Verdict:
+    """A row's."""
+    assert value is not Permissionship.NO_PERMISSION, "a row for somebody without the permission"
+    return permissionship(value, missing)
 
 
 def read_subjects(findings: Findings[FoundSubject], ids: Sequence[str]) -> dict[str, Verdict]:
     """What a list says of each of these ids, and of everybody else: a row of one's own comes first."""
     rows = dict(findings.after(None))
     assert list(rows) == sorted(rows)
-    told: dict[str, Verdict] = {}
+    found: dict[str, Verdict] = {}
     excluded: dict[str, Verdict] = {}
     for id_, row in rows.items():
-        if isinstance(row, PdpError):
-            told[id_] = failure(row)
-            continue
-        assert row.id == id_
-        told[id_] = verdict(row.permissionship, row.missing)
+        found[id_] = read_row(row)
+        assert isinstance(row, Undecided) or row.id == id_
         assert id_ == WILDCARD or not row.excluded
         for each in row.excluded:
             assert each.id not in excluded
+            if isinstance(rows.get(each.id), Undecided):
+                continue  # excluded perhaps, for a reason that has no names
             excluded[each.id] = verdict(each.permissionship, each.missing)
-    everybody = told.get(WILDCARD, LACKS)
-    return {id_: told[id_] if id_ in told else _less(everybody, excluded.get(id_)) for id_ in (*ids, WILDCARD)}
+    everybody = found.get(WILDCARD, LACKS)
+    return {id_: found[id_] if id_ in found else _less(everybody, excluded.get(id_)) for id_ in (*ids, WILDCARD)}
 
 
 def _less(everybody: Verdict, excluded: Verdict | None) -> Verdict:

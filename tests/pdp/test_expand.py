@@ -13,9 +13,8 @@ from pdp.relationships import WILDCARD, Instant, ObjectRef, Relationship, Subjec
 from schema.compile import compile_schema
 from tests import notation, strategies
 from tests.oracle import HAS, PARADOX, Oracle
-from tests.pdp.lookups import finish
 from tests.pdp.test_differential_check import LOADED, LUCK, World, worlds
-from tests.rationed import RationedGraph
+from tests.rationed import RationedGraph, drive
 from tests.strategies import NOW, examples
 
 FOLDER = ObjectRef("folder", "f")
@@ -80,7 +79,7 @@ def expand(
 ) -> Tree:
     """The tree over these relationships."""
     walk = Expansion(SCHEMA, resource, permission, instant=instant, nodes_max=nodes_max, reads_max=100_000)
-    finish(walk, RationedGraph(stored, Random(1), loaded), contextual=contextual, steps_max=10)
+    drive(walk, RationedGraph(stored, Random(1), loaded), contextual=contextual, steps_max=10)
     return walk.tree
 
 
@@ -276,7 +275,7 @@ def test_trees_add_up_to_what_checks_tell(world: World, luck: Random, loaded: fl
         graph.forget()
         walk = Expansion(world.schema, resource, permission, instant=NOW, nodes_max=10_000, reads_max=10_000)
         try:
-            finish(walk, graph)
+            drive(walk, graph)
         except NegationCycle:
             continue
         for subject in strategies.subjects(world.schema):

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp import lookup_resources
-from pdp.errors import PdpError
 from pdp.lookup_resources import LookupResources
 from pdp.program import compile_program
 from pdp.relationships import Relationship
 from tests import strategies
 from tests.oracle import Oracle
-from tests.pdp.lookups import failure, finish, verdict
+from tests.pdp.lookups import read_row
 from tests.pdp.test_differential_check import LOADED, LUCK, World, worlds
-from tests.rationed import RationedGraph, judge_by
+from tests.rationed import RationedGraph, drive, judge_by
 from tests.strategies import NOW, examples, read_verdict
 
 each_way = pytest.mark.parametrize("few", [pytest.param(200, id="evaluated"), pytest.param(0, id="joined as sets")])
@@ -50,13 +49,10 @@ def compare(
                     goals_max=1000,
                     reads_max=10_000,
                 )
-                finish(lookup, graph, contextual=contextual, steps_max=steps_max)
+                drive(lookup, graph, contextual=contextual, steps_max=steps_max)
                 rows = dict(lookup.findings.after(None))
                 assert list(rows) == sorted(rows)
-                found = {
-                    id_: failure(row) if isinstance(row, PdpError) else verdict(row.permissionship, row.missing)
-                    for id_, row in rows.items()
-                }
+                found = {id_: read_row(row) for id_, row in rows.items()}
                 assert found == oracle.lookup_resources(definition.name, permission, subject)
 
 

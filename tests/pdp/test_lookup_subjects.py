@@ -11,9 +11,9 @@ from pdp.program import SubjectType, compile_program
 from pdp.relationships import Relationship
 from tests import strategies
 from tests.oracle import Oracle
-from tests.pdp.lookups import finish, read_subjects
+from tests.pdp.lookups import read_subjects
 from tests.pdp.test_differential_check import LOADED, LUCK, World, worlds
-from tests.rationed import RationedGraph, judge_by
+from tests.rationed import RationedGraph, drive, judge_by
 from tests.strategies import IDS, NOW, examples, read_verdict
 
 
@@ -49,13 +49,13 @@ def compare(
                 goals_max=1000,
                 reads_max=10_000,
             )
-            finish(lookup, graph, contextual=contextual, steps_max=steps_max)
+            drive(lookup, graph, contextual=contextual, steps_max=steps_max)
             right = oracle.lookup_subjects(resource, permission, *kind)
-            told = read_subjects(lookup.findings, IDS)
+            listed = read_subjects(lookup.findings, IDS)
             wrong = [
-                f"{resource}#{permission}@{kind.type}:{id_}#{kind.relation} is {verdict}, not {told[id_]}"
+                f"{resource}#{permission}@{kind.type}:{id_}#{kind.relation} is {verdict}, not {listed[id_]}"
                 for id_, verdict in right.items()
-                if told[id_] != verdict
+                if listed[id_] != verdict
             ]
             assert not wrong
 
