@@ -140,6 +140,11 @@ class Saving(NamedTuple):
     remembered: Sequence[tuple[str, Remembered]]
 
 
+def full_allowance(writes_per_second: int | None) -> int:
+    """What may be written at once after a second without a write."""
+    return (writes_per_second or 0) * _A_WRITE
+
+
 def kind_of(relationship: Relationship) -> Kind:
     """The kind of a relationship."""
     return Kind(
@@ -266,7 +271,7 @@ class Batch:
         if self._rate is None:
             return store.allowance
         elapsed = max(0, store.now - store.committed_at)
-        return min(self._rate * _A_WRITE, store.allowance + elapsed * self._rate // _A_WRITE)
+        return min(full_allowance(self._rate), store.allowance + elapsed * self._rate // _A_WRITE)
 
     def admit(self, request: WriteRequest | DeleteRequest) -> str | None:
         """Judge all but the changes. The first result, in JSON, where an idempotency key has been used before."""

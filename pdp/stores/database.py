@@ -40,7 +40,7 @@ class Statement:
         compiled = self._core.compile(dialect=sqlalchemy_dialect(dialect))
         if not isinstance(compiled, sa.sql.compiler.SQLCompiler):
             raise TypeError("not a statement with parameters")
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         return str(compiled), tuple(compiled.positiontup or ()), constants
 
 
@@ -133,10 +133,12 @@ class Database(Protocol):
         """Run one ordinary statement on the primary, as a transaction of its own."""
         ...
 
-    async def read(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Values]]:
+    async def read(
+        self, query: Query, at: Revision | None, *, patient: bool = False
+    ) -> tuple[Mark | None, Sequence[Values]]:
         """Run a selection and see where its store stands, both in one snapshot; ``None``: there is no such store.
 
-        With ``at`` a read replica that has reached that revision may answer.
+        With ``at`` a read replica that has reached that revision may answer. ``patient``: it may take minutes.
         """
         ...
 

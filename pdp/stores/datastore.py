@@ -7,6 +7,7 @@ from typing import Any
 from pdp.errors import StoreExists, StoreNotFound
 from pdp.relationships import Instant, Revision
 from pdp.stores import migrate, statements
+from pdp.stores.batch import full_allowance
 from pdp.stores.collect import WINDOW, Collector
 from pdp.stores.database import Database
 from pdp.stores.store import SqlStore
@@ -81,6 +82,7 @@ class SqlDatastore:
             created_at=await self.database.now(),
             relationships_max=quotas.relationships_max,
             writes_per_second_max=quotas.writes_per_second_max,
+            allowance=full_allowance(quotas.writes_per_second_max),
         )
         return store_id
 
@@ -116,6 +118,7 @@ class SqlDatastore:
             store=info.store_id,
             most=quotas.relationships_max,
             rate=quotas.writes_per_second_max,
+            full=full_allowance(quotas.writes_per_second_max),
         )
 
     async def delete(self, name: str) -> StoreInfo:
@@ -125,13 +128,10 @@ class SqlDatastore:
         rows = await self.database.execute(statements.SET_DELETED, store=info.store_id, instant=now)
         if not rows:
             raise StoreNotFound(name)
-        await self._forget(info.store_id)
-        return _info(rows[0])
-
-    async def _forget(self, store_id: int) -> None:
-        store = self._stores.pop(store_id, None)
+        store = self._stores.pop(info.store_id, None)
         if store is not None:
-            await store.close()
+            await store.retire()
+        return _info(rows[0])
 
     async def recover(self, store_id: int) -> SqlStore:
         """See `pdp.stores.protocol.Datastore`."""
@@ -151,8 +151,8 @@ class SqlDatastore:
 
     async def close(self) -> None:
         """See `pdp.stores.protocol.Datastore`."""
-        for store_id in list(self._stores):
-            await self._forget(store_id)
+        for store in self._stores.values():
+            await store.close()
         await self.database.close()
 
 

@@ -23,7 +23,7 @@ from pdp.stores.database import Dialect, DuplicateRow, Mark, Query, Statement, V
 from pdp.stores.filters import ROW, Where
 from pdp.stores.keys import KeyMaker
 from pdp.stores.postgres_reads import fetch_query, found_in
-from pdp.stores.postgres_server import Server, duplicate_place, translated
+from pdp.stores.postgres_server import ERRORS, ROLL_BACK_SECONDS, Server, duplicate_place, translated
 from pdp.stores.protocol import Found, Read
 from pdp.stores.tables import COLUMNS, LIVING
 
@@ -92,25 +92,27 @@ class PostgresDatabase:
     async def begin(self) -> AsyncIterator[WriteTransaction]:
         """See `pdp.stores.database.Database`."""
         async with self._primary.begun(_BEGIN) as connection:
-            with translated():
-                try:
-                    yield _PostgresTransaction(connection)
+            try:
+                yield _PostgresTransaction(connection)
+                with translated():
                     await connection.execute("COMMIT")
-                except BaseException:
-                    await asyncio.shield(_roll_back(connection))
-                    raise
+            except BaseException:
+                await asyncio.shield(_roll_back(connection))
+                raise
 
     async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
         """See `pdp.stores.database.Database`."""
         return await self._primary.fetch(*statement.bound(self.dialect, values))
 
-    async def read(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Values]]:
+    async def read(
+        self, query: Query, at: Revision | None, *, patient: bool = False
+    ) -> tuple[Mark | None, Sequence[Values]]:
         """See `pdp.stores.database.Database`."""
         # one row on the left, so the order of the right is the order of all
         text = f"""SELECT m.revision, m.oldest, m.deleted_at, q.*
             FROM (SELECT revision, oldest, deleted_at FROM pdp_stores WHERE store_id = $1) AS m
             LEFT JOIN LATERAL (SELECT true AS present, q.* FROM ({query.text}) AS q) AS q ON true"""
-        rows = await self._at(at, text, query.parameters)
+        rows = await self._at(at, text, query.parameters, patient=patient)
         mark = Mark(*rows[0][:3]) if rows else None
         return mark, [row[4:] for row in rows if row[3]]
 
@@ -122,14 +124,16 @@ class PostgresDatabase:
         rows = await self._at(at, query.text, query.parameters)
         return found_in(rows, len(reads))
 
-    async def _at(self, at: Revision | None, text: str, parameters: Values) -> Sequence[Values]:
+    async def _at(
+        self, at: Revision | None, text: str, parameters: Values, *, patient: bool = False
+    ) -> Sequence[Values]:
         """Rows, the first of which begins with the store's newest revision, from whoever has reached ``at``."""
         for _ in self._replicas if at is not None else ():
             replica = next(self._turn)
             if not replica.worth_trying():
                 continue
             try:
-                rows = await replica.fetch(text, parameters)
+                rows = await replica.fetch(text, parameters, patient=patient)
             except StoreUnavailable:
                 replica.rest()
                 continue
@@ -137,7 +141,7 @@ class PostgresDatabase:
                 self.answered_by_replicas += 1
                 return rows
             self.replicas_behind += 1
-        return await self._primary.fetch(text, parameters)
+        return await self._primary.fetch(text, parameters, patient=patient)
 
     async def script(self, statements: Sequence[str]) -> None:
         """See `pdp.stores.database.Database`."""
@@ -167,7 +171,7 @@ class PostgresDatabase:
 
     async def after_bulk(self) -> None:
         """See `pdp.stores.database.Database`. Without statistics the planner sorts where an index has the order."""
-        await self._primary.fetch("ANALYZE pdp_relationships", [])
+        await self._primary.fetch("ANALYZE pdp_relationships", [], patient=True)
 
     async def close(self) -> None:
         """See `pdp.stores.database.Database`."""
@@ -179,8 +183,8 @@ async def _roll_back(connection: asyncpg.Connection) -> None:
     if connection.is_closed() or not connection.is_in_transaction():
         return
     try:
-        await connection.execute("ROLLBACK")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        await connection.execute("ROLLBACK", timeout=ROLL_BACK_SECONDS)
+    except ERRORS:
         connection.terminate()
 
 
@@ -192,25 +196,29 @@ class _PostgresTransaction:
 
     async def lock(self, store_id: int) -> StoreRow | None:
         """See `pdp.stores.database.WriteTransaction`."""
-        row = await self._connection.fetchrow(_LOCK, store_id)
-        return StoreRow._make(row) if row else None
+        rows = await self._fetch(_LOCK, store_id)
+        return StoreRow._make(rows[0]) if rows else None
+
+    async def _fetch(self, text: str, *parameters: Any) -> Sequence[Values]:
+        with translated():
+            rows: Sequence[Values] = await self._connection.fetch(text, *parameters)
+        return rows
 
     async def execute(self, statement: Statement, /, **values: Any) -> Sequence[Values]:
         """See `pdp.stores.database.WriteTransaction`."""
         text, parameters = statement.bound("postgresql", values)
-        rows: Sequence[Values] = await self._connection.fetch(text, *parameters)
-        return rows
+        return await self._fetch(text, *parameters)
 
     async def select(self, queries: Sequence[Query]) -> Sequence[Sequence[Values]]:
         """See `pdp.stores.database.WriteTransaction`."""
-        return [await self._connection.fetch(text, *parameters) for text, parameters in queries]
+        return [await self._fetch(text, *parameters) for text, parameters in queries]
 
     async def at_places(self, store_id: int, places: Sequence[Place]) -> Sequence[Relationship]:
         """See `pdp.stores.database.WriteTransaction`."""
         if not places:
             return []
         slots, pairs = [slot for slot, _ in places], [pair for _, pair in places]
-        rows = await self._connection.fetch(_AT_PLACES, store_id, slots, pairs)
+        rows = await self._fetch(_AT_PLACES, store_id, slots, pairs)
         return [Relationship._make(row) for row in rows]
 
     async def fetch(
@@ -218,14 +226,14 @@ class _PostgresTransaction:
     ) -> Sequence[Sequence[Found]]:
         """See `pdp.stores.database.WriteTransaction`."""
         query = fetch_query(store_id, at, reads, keys)
-        return found_in(await self._connection.fetch(query.text, *query.parameters), len(reads))[1]
+        return found_in(await self._fetch(query.text, *query.parameters), len(reads))[1]
 
     async def save(self, store_id: int, saving: Saving) -> None:
         """See `pdp.stores.database.WriteTransaction`."""
         await self.end(store_id, saving.ended)
         born = [(*key, created, deleted, *one) for key, created, deleted, one in saving.born]
         kinds = [(*kind, count) for kind, count in saving.kinds.items()]
-        await self._connection.execute(
+        await self._fetch(
             _SAVE,
             store_id,
             *saving[:5],
@@ -235,18 +243,18 @@ class _PostgresTransaction:
         )
         if saving.remembered:
             remembered = [(key, *kept) for key, kept in saving.remembered]
-            await self._connection.execute(_REMEMBER, store_id, saving.committed_at, *_columns(remembered, 3))
+            await self._fetch(_REMEMBER, store_id, saving.committed_at, *_columns(remembered, 3))
         await self.save_parts(store_id, saving.parts)
 
     async def end(self, store_id: int, ended: Sequence[Ended]) -> None:
         """See `pdp.stores.database.WriteTransaction`."""
         if ended:
-            await self._connection.execute(_END, store_id, *_columns(ended, 3))
+            await self._fetch(_END, store_id, *_columns(ended, 3))
 
     async def save_parts(self, store_id: int, parts: Sequence[Part]) -> None:
         """See `pdp.stores.database.WriteTransaction`."""
         if parts:
-            await self._connection.execute(_PARTS, store_id, *_columns(parts, 3))
+            await self._fetch(_PARTS, store_id, *_columns(parts, 3))
 
     async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
         """See `pdp.stores.database.WriteTransaction`."""

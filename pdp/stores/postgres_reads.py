@@ -66,7 +66,7 @@ def fetch_query(store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMak
         else:
             slot = keys.slot(*read.subject, read.resource_type, read.relation)
             subject_slots.append((n, slot, *read.subject, read.resource_type, read.relation))
-    parameters: list[Any] = [store_id, at]
+    parameters: list[Any] = [store_id, at] if reads else [store_id]
     for rows in (slots, pairs, subject_slots):
         parameters += [list(column) for column in zip(*rows, strict=True)]
     return Query(_statement(bool(slots), bool(pairs), bool(subject_slots)), parameters)

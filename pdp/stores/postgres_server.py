@@ -3,9 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -14,17 +14,19 @@ from pdp.errors import StoreUnavailable
 from pdp.stores.batch import Place
 from pdp.stores.database import Values
 
+T = TypeVar("T")
+
 _ACQUIRE_SECONDS = 10.0
 _COMMAND_SECONDS = 120.0
 _READ_SECONDS = 10.0
 """For a statement that takes milliseconds where the server is well: one that hangs is one that is away."""
+ROLL_BACK_SECONDS = 2.0
 _REST_SECONDS = 2.0
 _ATTEMPTS = 3
 _PLACE = re.compile(r"\(store_id, slot, pair, deleted\)=\(\d+, (-?\d+), (-?\d+), \d+\)")
 
 _LOST = (
     OSError,
-    asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.FatalPostgresError,
     asyncpg.AdminShutdownError,
@@ -33,6 +35,7 @@ _LOST = (
     asyncpg.InternalClientError,  # a connection that ended in the middle of a statement is left in that state
 )
 """The connection is of no use any more. `TimeoutError` is an `OSError` too: nobody waits for a hung server again."""
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _UNAVAILABLE = (
     *_LOST,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -53,6 +56,17 @@ def translated() -> Iterator[None]:
         yield
     except _UNAVAILABLE as error:
         raise StoreUnavailable(f"the database did not answer: {type(error).__name__}") from error
+    except asyncpg.InterfaceError as error:
+        if not is_lost(error):
+            raise
+        raise StoreUnavailable("the connection to the database was closed") from error
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is of no use any more, rather than that the statement was wrong."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, asyncpg.DataError) and "argument" not in str(error)
+    return isinstance(error, _LOST)
 
 
 def duplicate_place(error: asyncpg.UniqueViolationError) -> Place | None:
@@ -111,48 +125,63 @@ class Server:
         connection = await pool.acquire(timeout=_ACQUIRE_SECONDS)
         try:
             yield connection
-        except _LOST:
-            connection.terminate()
+        except ERRORS as error:
+            if is_lost(error):
+                connection.terminate()
             raise
         finally:
             try:
                 await asyncio.shield(pool.release(connection))
-            except _LOST:
+            except ERRORS:
                 connection.terminate()
 
     @asynccontextmanager
     async def begun(self, begin: str) -> AsyncIterator[asyncpg.Connection]:
         """A connection on which ``begin`` was run; one that was lost meanwhile is replaced."""
-        with translated():
-            for attempt in range(_ATTEMPTS):
-                async with self._connection() as connection:
-                    try:
-                        await connection.execute(begin, timeout=_READ_SECONDS)
-                    except _LOST as error:
-                        if attempt + 1 == _ATTEMPTS or isinstance(error, TimeoutError):
-                            raise
-                        connection.terminate()
-                        continue
-                    yield connection
-                    return
+        async with AsyncExitStack() as held:
+            with translated():
+                connection = await self._again(lambda: self._begin(held, begin))
+            yield connection
 
-    async def fetch(self, text: str, parameters: Sequence[Any]) -> Sequence[Values]:
-        """A statement's rows. It may be run again where the connection was lost, so it must bear that."""
+    async def _begin(self, held: AsyncExitStack, begin: str) -> asyncpg.Connection:
+        await held.aclose()
+        connection = await held.enter_async_context(self._connection())
+        try:
+            await connection.execute(begin, timeout=_READ_SECONDS)
+        except ERRORS as error:
+            if is_lost(error):
+                connection.terminate()
+            raise
+        return connection
+
+    async def fetch(self, text: str, parameters: Sequence[Any], *, patient: bool = False) -> Sequence[Values]:
+        """A statement's rows. It may be run again where the connection was lost, so it must bear that.
+
+        ``patient`` is for what may take long on a server that is well.
+        """
+        seconds = _COMMAND_SECONDS if patient else _READ_SECONDS
         with translated():
-            for attempt in range(_ATTEMPTS):
-                try:
-                    async with self._connection() as connection:
-                        rows: Sequence[Values]
-                        if self._prepared:
-                            rows = await connection.fetch(text, *parameters, timeout=_READ_SECONDS)
-                        else:
-                            async with connection.transaction():
-                                rows = await connection.fetch(text, *parameters, timeout=_READ_SECONDS)
-                        return rows
-                except _LOST as error:
-                    if attempt + 1 == _ATTEMPTS or isinstance(error, TimeoutError):
-                        raise
-        raise AssertionError("unreachable")
+            return await self._again(lambda: self._fetch(text, parameters, seconds))
+
+    async def _fetch(self, text: str, parameters: Sequence[Any], seconds: float) -> Sequence[Values]:
+        async with self._connection() as connection:
+            rows: Sequence[Values]
+            if self._prepared:
+                rows = await connection.fetch(text, *parameters, timeout=seconds)
+            else:
+                async with connection.transaction():
+                    rows = await connection.fetch(text, *parameters, timeout=seconds)
+            return rows
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try until the connection is not one that was lost since it was last used."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await attempt()
+            except ERRORS as error:
+                if isinstance(error, TimeoutError) or not is_lost(error):
+                    raise
+        return await attempt()
 
     async def close(self) -> None:
         """Let go of the connections."""

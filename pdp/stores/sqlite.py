@@ -165,7 +165,9 @@ class SqliteDatabase:
         async with self._writing:
             return await self._writer.run(work)
 
-    async def read(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Values]]:
+    async def read(
+        self, query: Query, at: Revision | None, *, patient: bool = False
+    ) -> tuple[Mark | None, Sequence[Values]]:
         """See `pdp.stores.database.Database`."""
         text, parameters = _numbered(query.text), query.parameters
 

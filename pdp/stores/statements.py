@@ -59,7 +59,7 @@ CREATE_STORE = Statement(
         """INSERT INTO pdp_stores (store_id, name, timeline, zookie_key, hash_key, revision, committed_at,
             schema_revision, oldest, relationships, relationships_max, writes_per_second_max, allowance, created_at)
         SELECT :store_id, :store_name, :timeline, :zookie_key, :hash_key, 0, :created_at, 0, 0, 0,
-            :relationships_max, :writes_per_second_max, 0, :created_at
+            :relationships_max, :writes_per_second_max, :allowance, :created_at
         WHERE NOT EXISTS (SELECT 1 FROM pdp_stores WHERE name = :store_name AND deleted_at IS NULL)
         ON CONFLICT DO NOTHING"""
     ).bindparams(
@@ -71,12 +71,13 @@ CREATE_STORE = Statement(
         _p("created_at"),
         _p("relationships_max"),
         _p("writes_per_second_max"),
+        _p("allowance"),
     )
 )
 SET_QUOTAS = Statement(
     sa.update(stores)
     .where(stores.c.store_id == _p("store"))
-    .values(relationships_max=_p("most"), writes_per_second_max=_p("rate"), allowance=0)
+    .values(relationships_max=_p("most"), writes_per_second_max=_p("rate"), allowance=_p("full"))
 )
 SET_DELETED = Statement(
     sa.update(stores)

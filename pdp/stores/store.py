@@ -17,6 +17,7 @@ from pdp.errors import (
     SchemaChanged,
     SchemaInUse,
     StoreNotFound,
+    StoreUnavailable,
     TooManyToDelete,
 )
 from pdp.relationships import Instant, ObjectRef, Relationship, RelationshipFilter, Revision
@@ -86,8 +87,12 @@ class SqlStore:
 
     async def close(self) -> None:
         """Finish what was accepted."""
-        await self._tail.close()
+        await self._tail.close(StoreUnavailable("the store is being closed"))
         await self._group.close()
+
+    async def retire(self) -> None:
+        """Let go of everything that runs by itself, as the store was deleted."""
+        await self._tail.close(StoreNotFound(self.name))
 
     def check_mark(self, mark: Mark | None, at: Revision) -> None:
         """Raise unless the snapshot that answered holds the revision whole."""
@@ -424,7 +429,7 @@ class SqlStore:
         if instant is not None:
             add_counting(where, instant)
         query = Query(f"SELECT count(*) FROM pdp_relationships WHERE {where.sql}", where.parameters)
-        mark, rows = await self.database.read(query, at)
+        mark, rows = await self.database.read(query, at, patient=True)
         self.check_mark(mark, at)
         return int(rows[0][0])
 

@@ -95,10 +95,10 @@ class Tail:
         """Want no more of it."""
         self._subscriptions.discard(subscription)
 
-    async def close(self) -> None:
-        """Follow no more."""
+    async def close(self, error: PdpError) -> None:
+        """Follow no more; the error is what watchers get."""
         for subscription in self._subscriptions:
-            subscription.fail(StoreUnavailable("the store is being closed"))
+            subscription.fail(error)
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
