@@ -1,6 +1,7 @@
 """How a request is let in, the same for HTTP and gRPC: who calls, are its fields in order, may they, on which store.
 
-Header names and gRPC metadata keys are lower case and mean the same: ``authorization``, ``tessera-store``.
+Header names and gRPC metadata keys are lower case and mean the same: ``authorization``, ``tessera-store``,
+``idempotency-key``.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from api.statuses import ApiError, Code, Status
 from pdp.service import Pdp
 
 DEFAULT_STORE = "default"
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -58,7 +60,20 @@ class Gate:
             validate(message)
         require_scope(caller, method.scope)
         store = await self._pdp.store(headers.get("tessera-store", DEFAULT_STORE))
-        return Call(store, caller, members)
+        return Call(store, caller, members, _idempotency_key(headers))
+
+
+def _idempotency_key(headers: Mapping[str, str]) -> str:
+    """The key under which a write is done once, ``""`` without one.
+
+    Raises:
+        ApiError: INVALID_ARGUMENT, where it is not of its form.
+    """
+    given = headers.get("idempotency-key", "")
+    if given and not _IDEMPOTENCY_KEY.fullmatch(given):
+        message = "an idempotency key has 1 to 255 printable ASCII characters"
+        raise ApiError(Status(Code.INVALID_ARGUMENT, message))
+    return given
 
 
 def deadline(headers: Mapping[str, str]) -> float | None:

@@ -95,7 +95,7 @@ class V1Door:
                 if isinstance(method, Streaming):
                     answer = await _stream(method.run(call, message), at, facts)
                 else:
-                    answer = _unary(await method.run(call, message))
+                    answer = _unary(await method.run(call, message), call.trailers)
             facts.update(call.facts)
         except Exception as error:
             answer = error_answer(error, streaming=isinstance(method, Streaming))
@@ -111,7 +111,7 @@ class V1Door:
             facts["caller"] = caller.id
             async with until(deadline(headers)):
                 call = await self._gate.admit(method, headers, caller, None, {})
-                answer = _unary(await method.run(call, _messages(method, body)))
+                answer = _unary(await method.run(call, _messages(method, body)), call.trailers)
             facts.update(call.facts)
         except ConnectionError:
             raise
@@ -135,8 +135,9 @@ async def _messages(
     splitter.end()
 
 
-def _unary(response: Response) -> Answer:
-    return Answer(200, [_JSON, _GATEWAY], _dumps(response))
+def _unary(response: Response, trailers: Mapping[str, str]) -> Answer:
+    headers = [_JSON, _GATEWAY, *((name.encode(), value.encode()) for name, value in trailers.items())]
+    return Answer(200, headers, _dumps(response))
 
 
 def _dumps(response: Response) -> bytes:

@@ -179,6 +179,20 @@ def _precondition_failed(error: pdp.PreconditionFailed) -> Status:
     return Status(Code.FAILED_PRECONDITION, str(error), "WRITE_OR_DELETE_PRECONDITION_FAILURE", facts)
 
 
+def _permission_missing(error: pdp.PermissionMissing) -> Status:
+    facts = {
+        "precondition_operation": "MUST_HAVE_PERMISSION",
+        "precondition_resource_type": error.resource.type,
+        "precondition_resource_id": error.resource.id,
+        "precondition_permission": error.permission,
+        "precondition_subject_type": error.subject.type,
+        "precondition_subject_id": error.subject.id,
+        "precondition_subject_relation": error.subject.relation,
+    }
+    given = {key: value for key, value in facts.items() if value}
+    return Status(Code.FAILED_PRECONDITION, str(error), "WRITE_OR_DELETE_PRECONDITION_FAILURE", given)
+
+
 def _invalid_filter(error: pdp.InvalidFilter) -> Status:
     return Status(
         Code.INVALID_ARGUMENT, str(error), "INVALID_FILTER", {"filter": str(filter_facts("", error.filter))}
@@ -264,6 +278,7 @@ STATUSES: Mapping[type[Exception], Row] = {
     pdp.DuplicateUpdate: _duplicate_update,
     pdp.AlreadyExists: _already_exists,
     pdp.PreconditionFailed: _precondition_failed,
+    pdp.PermissionMissing: _permission_missing,
     pdp.InvalidZookie: _plain(Code.INVALID_ARGUMENT),
     pdp.RevisionInFuture: _plain(Code.OUT_OF_RANGE),
     pdp.RevisionExpired: _plain(Code.OUT_OF_RANGE),

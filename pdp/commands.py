@@ -10,6 +10,8 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from pdp.errors import PdpError, SchemaChanged
+from pdp.follow import SchemaVersion
+from pdp.guards import PermissionNeeded, guard
 from pdp.relationships import Operation, Precondition, Relationship, RelationshipFilter, Revision, Update
 from pdp.service import StoreService
 from pdp.stores.protocol import DeleteRequest, DeleteResult, WriteRequest, WriteResult
@@ -25,36 +27,50 @@ class _Done(Protocol):
     def revision(self) -> Revision: ...
 
 
+Request = TypeVar("Request", WriteRequest, DeleteRequest)
 Result = TypeVar("Result", bound=_Done)
 
 
-async def write(store: StoreService, request: WriteRequest) -> WriteResult:
-    """Write as one revision. ``request.schema_seen`` is set here.
+async def write(store: StoreService, request: WriteRequest, needed: Sequence[PermissionNeeded] = ()) -> WriteResult:
+    """Write as one revision, if every permission ``needed`` is held. ``schema_seen`` and ``guards`` are set here.
 
-    Raises what `pdp.validate.check_updates` and `pdp.stores.protocol.RelationshipStore.write` raise.
+    Raises:
+        PermissionMissing: one is not held.
+
+    Else what `pdp.validate.check_updates` and `pdp.stores.protocol.RelationshipStore.write` raise.
     """
 
-    def check(schema: Schema) -> None:
+    def prepare(version: SchemaVersion) -> WriteRequest:
+        schema = version.program.schema
         for one in request.sets:
             check_relation(schema, one.resource.type, one.relation)
         named = (Update(Operation.TOUCH, relationship) for one in request.sets for relationship in one.relationships)
         check_updates(schema, chain(request.updates, named))
         _check_preconditions(schema, request.preconditions)
+        guards = [guard(version.program, one) for one in needed]
+        return replace(request, schema_seen=version.written_at, guards=guards)
 
-    return await _by_the_schema(store, check, lambda seen: store.store.write(replace(request, schema_seen=seen)))
+    return await _by_the_schema(store, prepare, store.store.write)
 
 
-async def delete(store: StoreService, request: DeleteRequest) -> DeleteResult:
-    """Delete by filter as one revision. ``request.schema_seen`` is set here.
+async def delete(
+    store: StoreService, request: DeleteRequest, needed: Sequence[PermissionNeeded] = ()
+) -> DeleteResult:
+    """Delete by filter as one revision, if every permission ``needed`` is held; as `write`.
 
-    Raises what `pdp.validate.check_filter` and `pdp.stores.protocol.RelationshipStore.delete` raise.
+    Raises:
+        PermissionMissing: one is not held.
+
+    Else what `pdp.validate.check_filter` and `pdp.stores.protocol.RelationshipStore.delete` raise.
     """
 
-    def check(schema: Schema) -> None:
-        check_filter(schema, request.filter)
-        _check_preconditions(schema, request.preconditions)
+    def prepare(version: SchemaVersion) -> DeleteRequest:
+        check_filter(version.program.schema, request.filter)
+        _check_preconditions(version.program.schema, request.preconditions)
+        guards = [guard(version.program, one) for one in needed]
+        return replace(request, schema_seen=version.written_at, guards=guards)
 
-    return await _by_the_schema(store, check, lambda seen: store.store.delete(replace(request, schema_seen=seen)))
+    return await _by_the_schema(store, prepare, store.store.delete)
 
 
 def _check_preconditions(schema: Schema, preconditions: Sequence[Precondition]) -> None:
@@ -63,20 +79,22 @@ def _check_preconditions(schema: Schema, preconditions: Sequence[Precondition]) 
 
 
 async def _by_the_schema(
-    store: StoreService, check: Callable[[Schema], None], act: Callable[[Revision], Awaitable[Result]]
+    store: StoreService,
+    prepare: Callable[[SchemaVersion], Request],
+    act: Callable[[Request], Awaitable[Result]],
 ) -> Result:
     follower = store.follower
     for _ in range(_SCHEMA_RACES_MAX):
         version = await follower.schema(follower.applied)
         try:
-            check(version.program.schema)
+            request = prepare(version)
         except PdpError:
             await follower.catch_up(await follower.head())
             if await follower.schema(follower.applied) == version:
                 raise
             continue  # another process wrote a newer schema, by which it may be in order
         try:
-            result = await act(version.written_at)
+            result = await act(request)
         except SchemaChanged:
             await follower.catch_up(await follower.head())
             continue

@@ -6,7 +6,7 @@ No class knows a status code; `api` maps each to one in a single table.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from pdp.relationships import Precondition, Relationship, RelationshipFilter
+from pdp.relationships import ObjectRef, Precondition, Relationship, RelationshipFilter, SubjectRef
 
 
 class PdpError(Exception):
@@ -140,6 +140,16 @@ class PreconditionFailed(PdpError):
         wanted = "a matching relationship" if precondition.must_match else "no matching relationship"
         super().__init__(f"unable to satisfy write precondition: {wanted} was wanted")
         self.precondition = precondition
+
+
+class PermissionMissing(PdpError):
+    """A permission that the write was made to depend on is not held; nothing was written."""
+
+    def __init__(self, resource: ObjectRef, permission: str, subject: SubjectRef) -> None:
+        super().__init__(f"`{subject}` has no permission `{permission}` on `{resource}`, which the write depends on")
+        self.resource = resource
+        self.permission = permission
+        self.subject = subject
 
 
 class InvalidZookie(PdpError):

@@ -5,10 +5,10 @@ from typing import Any, TypeAlias
 
 from authzed.api.v1 import permission_service_pb2 as pb
 
-from api.convert import from_relationship, invalid, to_consistency, to_filter, to_relationship
+from api.convert import from_relationship, invalid, to_consistency, to_relationship
 from api.cursors import CursorMaker, question, read_cursor
 from api.methods.call import Call, Extended, Response
-from api.methods.extras import instant_of, member, valid_from_of
+from api.methods.extras import filter_of, instant_of, member, valid_from_of
 from api.methods.limits import EXPORT_MAX, check_limit, check_relationship_context
 from api.methods.relationships import identified
 from pdp.commands import import_relationships
@@ -73,8 +73,9 @@ async def export_bulk(call: Call, request: pb.ExportBulkRelationshipsRequest) ->
     store = call.store
     filter_ = None
     if request.HasField("optional_relationship_filter"):
-        filter_ = to_filter(request.optional_relationship_filter)
-    bound_to = question(request, without=("optional_limit",))
+        filter_ = filter_of(call, request.optional_relationship_filter, "optionalRelationshipFilter")
+    ids = filter_.resource_ids if filter_ is not None else ()
+    bound_to = question(request, extra=ids, without=("optional_limit",))
     consistency, after, instant = to_consistency(store.store, request.consistency), None, store.now()
     if request.HasField("optional_cursor"):
         cursor = read_cursor(store.store, request.optional_cursor.token, bound_to)

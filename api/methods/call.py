@@ -17,12 +17,13 @@ class Call:
     """Who calls which store, and the request's members that its message has no field for.
 
     A method notes in ``facts`` what the log should tell of the call: its ``decision`` and ``revision``; and in
-    ``trailers`` what gRPC should send behind the responses.
+    ``trailers`` what gRPC sends behind the responses, and HTTP in the head of a unary one.
     """
 
     store: StoreService
     caller: Caller
     extra: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
 

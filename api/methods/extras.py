@@ -4,26 +4,39 @@ An answer has a member beyond the wire only where the request had one, so that a
 never meets any; but for `validFrom`, which is part of a relationship that somebody wrote with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from authzed.api.v1 import core_pb2
 from authzed.api.v1.permission_service_pb2 import Consistency
+from authzed.api.v1.permission_service_pb2 import RelationshipFilter as RelationshipFilterMessage
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from api.convert import from_instant, invalid, to_consistency, to_context, to_instant, to_relationship
+from api.convert import (
+    from_instant,
+    invalid,
+    to_consistency,
+    to_context,
+    to_filter,
+    to_instant,
+    to_relationship,
+)
 from api.fields import InvalidFields, Step, validate
 from api.jsontext import UndecodableBody
 from api.methods.call import Call, Extended, Response
 from api.protojson import parse, read_timestamp
 from pdp.queries import Circumstances
-from pdp.relationships import Instant, Relationship
+from pdp.relationships import Instant, Relationship, RelationshipFilter
 
 CONTEXTUAL_MAX = 1_000
+RESOURCE_IDS_MAX = 1_000
 
 _KINDS = {list: "a list", dict: "an object", bool: "`true` or `false`", str: "a string"}
 Kind = TypeVar("Kind", list[Any], dict[str, Any], bool, str)
+Item = TypeVar("Item")
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 def member(members: Mapping[str, Any], name: str, kind: type[Kind]) -> Kind | None:
@@ -62,15 +75,40 @@ def relationships_of(members: Mapping[str, Any], name: str, most: int) -> list[R
         UndecodableBody, InvalidFields: it is none.
         ApiError: it has more than ``most``.
     """
+    return items_of(members, name, most, relationship_of)
+
+
+def relationship_of(item: Mapping[str, Any]) -> Relationship:
+    """A relationship as it is written, `validFrom` included."""
+    message = checked(item, core_pb2.Relationship)
+    return to_relationship(message, valid_from=instant_of(item, "validFrom"))
+
+
+def checked(item: Mapping[str, Any], message_type: type[MessageT]) -> MessageT:
+    """A message of the wire inside a member beyond it, held against its rules.
+
+    Raises:
+        UndecodableBody, InvalidFields: it is none.
+    """
+    message = parse(item, message_type)
+    validate(message)
+    return message
+
+
+def items_of(members: Mapping[str, Any], name: str, most: int, read: Callable[[Any], Item]) -> list[Item]:
+    """A member that is a list; what is wrong with an item is told with its place.
+
+    Raises:
+        UndecodableBody, InvalidFields: an item is none.
+        ApiError: there are more than ``most``.
+    """
     given = member(members, name, list) or []
     if len(given) > most:
-        raise invalid(f"`{name}` has {len(given)} relationships and may have {most}")
+        raise invalid(f"`{name}` has {len(given)} items and may have {most}")
     found = []
     for index, item in enumerate(given):
         try:
-            message = parse(item, core_pb2.Relationship)
-            validate(message)
-            found.append(to_relationship(message, valid_from=instant_of(item, "validFrom")))
+            found.append(read(item))
         except UndecodableBody as error:
             raise error.below(f"[{index}]").below(name) from None
         except InvalidFields as error:
@@ -87,6 +125,34 @@ class _Member(NamedTuple):
 
 def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def filter_of(call: Call, message: RelationshipFilterMessage, name: str = "relationshipFilter") -> RelationshipFilter:
+    """A filter, with ``optionalResourceIds`` where several ids are asked for.
+
+    Raises:
+        ApiError: INVALID_FILTER, where ids are given in more than one way.
+        InvalidFields: an id is none.
+    """
+    members = member(call.extra, name, dict) or {}
+    ids = items_of(members, "optionalResourceIds", RESOURCE_IDS_MAX, _resource_id)
+    if not ids:
+        return to_filter(message)
+    if message.optional_resource_id or message.optional_resource_id_prefix:
+        text = " ".join(str(message).split())
+        raise invalid("resource id, resource ids and prefix exclude each other", "INVALID_FILTER", filter=text)
+    one = RelationshipFilterMessage()
+    one.CopyFrom(message)
+    one.optional_resource_id = ids[0]
+    return to_filter(one)._replace(resource_ids=tuple(dict.fromkeys(ids)))
+
+
+def _resource_id(item: Any) -> str:
+    if not isinstance(item, str):
+        raise UndecodableBody("a string was expected")
+    if not item:
+        raise UndecodableBody("an id is not empty")
+    return checked({"optionalResourceId": item}, RelationshipFilterMessage).optional_resource_id
 
 
 def circumstances(call: Call, consistency: Consistency, context: Struct | None = None) -> Circumstances:

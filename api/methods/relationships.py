@@ -10,14 +10,13 @@ from api.convert import (
     invalid,
     to_consistency,
     to_context,
-    to_filter,
     to_precondition,
     to_update,
     zookie,
 )
 from api.cursors import CursorMaker, question, read_cursor
 from api.methods.call import Call, Extended, Response
-from api.methods.extras import instant_of, member, valid_from_of
+from api.methods.extras import filter_of, instant_of, member, valid_from_of
 from api.methods.limits import (
     PAGE_MAX,
     check_counts,
@@ -25,6 +24,7 @@ from api.methods.limits import (
     check_metadata,
     check_relationship_context,
 )
+from api.methods.write_extras import needed_of, note_repeated, sets_of, with_outcomes
 from pdp.commands import delete, write
 from pdp.consistency import AtExactSnapshot
 from pdp.relationships import Instant, Relationship
@@ -44,16 +44,23 @@ async def write_relationships(call: Call, request: pb.WriteRelationshipsRequest)
         update = to_update(message, valid_from=valid_from.get(index))
         check_relationship_context(str(update.relationship), message.relationship.optional_caveat.context)
         updates.append(update)
+    sets = sets_of(call)
+    check_counts(len(updates) + sum(len(one.relationships) for one in sets), 0)
     written = await write(
         call.store,
         WriteRequest(
             updates,
             [to_precondition(message) for message in request.optional_preconditions],
             to_context(request.optional_transaction_metadata),
+            sets=sets,
+            idempotency_key=call.idempotency_key,
         ),
+        needed_of(call),
     )
     call.facts.update(revision=written.revision)
-    return pb.WriteRelationshipsResponse(written_at=zookie(call.store.store, written.revision))
+    note_repeated(call, written.repeated)
+    response = pb.WriteRelationshipsResponse(written_at=zookie(call.store.store, written.revision))
+    return with_outcomes(call, response, written)
 
 
 def _valid_from(members: Any) -> dict[int, Instant]:
@@ -75,14 +82,17 @@ async def delete_relationships(call: Call, request: pb.DeleteRelationshipsReques
     deleted = await delete(
         call.store,
         DeleteRequest(
-            to_filter(request.relationship_filter),
+            filter_of(call, request.relationship_filter),
             [to_precondition(message) for message in request.optional_preconditions],
             request.optional_limit or None,
             request.optional_allow_partial_deletions,
             to_context(request.optional_transaction_metadata),
+            idempotency_key=call.idempotency_key,
         ),
+        needed_of(call),
     )
     call.facts.update(revision=deleted.revision)
+    note_repeated(call, deleted.repeated)
     progress = pb.DeleteRelationshipsResponse
     return pb.DeleteRelationshipsResponse(
         deleted_at=zookie(call.store.store, deleted.revision),
@@ -97,8 +107,8 @@ async def read_relationships(call: Call, request: pb.ReadRelationshipsRequest) -
     """ReadRelationships: page by page of one snapshot and instant."""
     check_limit(request.optional_limit)
     store = call.store
-    filter_ = to_filter(request.relationship_filter)
-    bound_to = question(request)
+    filter_ = filter_of(call, request.relationship_filter)
+    bound_to = question(request, extra=filter_.resource_ids)
     consistency = to_consistency(store.store, request.consistency)
     after, instant = None, store.now()
     if request.HasField("optional_cursor"):
