@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from api.auth import Authenticator, Caller, require_scope
 from api.fields import validate
-from api.methods import Call, Method
+from api.methods import Beyond, Call, Method
 from api.statuses import ApiError, Code, Status
 from pdp.service import Pdp
 
@@ -45,7 +45,7 @@ class Gate:
 
     async def admit(
         self,
-        method: Method,
+        method: Method | Beyond,
         headers: Mapping[str, str],
         caller: Caller,
         message: Message | None,

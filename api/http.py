@@ -22,7 +22,7 @@ from api.fields import validate
 from api.gate import Gate, deadline, until
 from api.jsontext import BodyTooLarge, Splitter, loads
 from api.logs import log_bug
-from api.methods import METHODS, Collecting, Extended, Method, Response, Streaming, Unary
+from api.methods import BEYOND, METHODS, Beyond, Collecting, Extended, Method, Response, Streaming, Unary
 from api.methods.extras import lay_over
 from api.statuses import ApiError, Code, Status, status_of
 
@@ -78,7 +78,7 @@ class V1Door:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def answer(self, method: Unary | Streaming, request: Request) -> Answer:
+    async def answer(self, method: Unary | Streaming | Beyond, request: Request) -> Answer:
         """Answer one request; never raises."""
         try:
             members = loads(request.body)
@@ -92,7 +92,9 @@ class V1Door:
             at = deadline(request.headers)
             async with until(at):
                 call = await self._gate.admit(method, request.headers, caller, message, members)
-                if isinstance(method, Streaming):
+                if isinstance(method, Beyond):
+                    answer = Answer(200, [_JSON], protojson.dumps_members(await method.run(call, message)))
+                elif isinstance(method, Streaming):
                     answer = await _stream(method.run(call, message), at, facts)
                 else:
                     answer = _unary(await method.run(call, message), call.trailers)
@@ -240,7 +242,7 @@ async def send_answer(send: Send, answer: Answer) -> None:
 class Endpoint:
     """The ASGI application of one method's path."""
 
-    def __init__(self, method: Method, door: V1Door) -> None:
+    def __init__(self, method: Method | Beyond, door: V1Door) -> None:
         self._method = method
         self._door = door
 
@@ -267,14 +269,16 @@ class Endpoint:
             else:
                 await self._respond(state, send, method, request)
 
-    async def _respond(self, state: dict[str, Any], send: Send, method: Unary | Streaming, request: Request) -> None:
+    async def _respond(
+        self, state: dict[str, Any], send: Send, method: Unary | Streaming | Beyond, request: Request
+    ) -> None:
         await _finish(state, send, await self._door.answer(method, request))
 
 
 def v1_routes(gate: Gate) -> list[BaseRoute]:
-    """Routes of every method of the v1 API."""
+    """Routes of every method of the v1 API, and of those beyond it."""
     door = V1Door(gate)
-    return [Route(method.path, Endpoint(method, door)) for method in METHODS]
+    return [Route(method.path, Endpoint(method, door)) for method in (*METHODS, *BEYOND)]
 
 
 async def _finish(state: dict[str, Any], send: Send, answer: Answer) -> None:

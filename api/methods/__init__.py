@@ -12,10 +12,22 @@ from authzed.api.v1 import (
 )
 
 from api.methods import bulk, counters, expand, lookups, permissions, relationships, schema, watch
-from api.methods.call import Call, Collecting, Extended, Method, Response, Streaming, Unary, method
+from api.methods.beyond import BEYOND
+from api.methods.call import Beyond, Call, Collecting, Extended, Method, Response, Streaming, Unary, method
 from api.methods.deprecated import alias
 
-__all__ = ["METHODS", "Call", "Collecting", "Extended", "Method", "Response", "Streaming", "Unary"]
+__all__ = [
+    "BEYOND",
+    "METHODS",
+    "Beyond",
+    "Call",
+    "Collecting",
+    "Extended",
+    "Method",
+    "Response",
+    "Streaming",
+    "Unary",
+]
 
 _PERMISSIONS = permission_service_pb2.DESCRIPTOR.services_by_name["PermissionsService"]
 _SCHEMA = schema_service_pb2.DESCRIPTOR.services_by_name["SchemaService"]

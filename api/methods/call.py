@@ -75,6 +75,18 @@ class Collecting(_Method):
     run: Callable[[Call, AsyncIterator[tuple[Any, Mapping[str, Any]]]], Awaitable[Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A method that the wire does not have, over HTTP alone: a message of the wire in, a JSON object out."""
+
+    name: str
+    path: str
+    scope: str
+    request: type[Message]
+    summary: str
+    run: Callable[[Call, Any], Awaitable[Mapping[str, Any]]]
+
+
 Method: TypeAlias = Unary | Streaming | Collecting
 
 

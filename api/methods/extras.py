@@ -177,6 +177,13 @@ def marked(response: Any, under: Circumstances) -> Response:
     return Extended(response, {"evaluationTime": from_instant(under.instant).ToJsonString()})
 
 
+def marked_members(members: Mapping[str, Any], under: Circumstances) -> Mapping[str, Any]:
+    """As `marked`, of a JSON object."""
+    if under.instant is None:
+        return members
+    return {**members, "evaluationTime": from_instant(under.instant).ToJsonString()}
+
+
 def lay_over(members: Any, extra: Mapping[Any, Any]) -> Any:
     """Lay members beyond the wire over a message's JSON, in place."""
     for key, value in extra.items():
