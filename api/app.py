@@ -22,6 +22,7 @@ from api.gate import DEFAULT_STORE, Gate
 from api.http import v1_routes
 from api.logs import get_logger
 from api.methods import METHODS
+from api.oauth import InFront
 from api.oauth import routes as oauth_routes
 from api.oauth_admin import admin_router
 from api.openapi import v1_paths
@@ -188,7 +189,8 @@ def http_app(service: Service) -> AccessLog:
     app = FastAPI(
         title="Tessera", version=VERSION, summary="Who is calling, and may they do this.", redirect_slashes=False
     )
-    app.router.routes.extend(oauth_routes(service.authn))
+    oauth = oauth_routes(service.authn)
+    app.router.routes.extend(oauth)
     gate = Gate(service.pdp, service.authenticator)
     app.router.routes.extend(v1_routes(gate))
     administrators = partial(_admit_administrator, gate)
@@ -239,4 +241,4 @@ def http_app(service: Service) -> AccessLog:
 
     app.openapi = openapi  # type: ignore[method-assign]
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
-    return AccessLog(app, HttpMetrics(service.registry), routes, service.request_log)
+    return AccessLog(InFront(app, oauth), HttpMetrics(service.registry), routes, service.request_log)

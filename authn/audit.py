@@ -60,7 +60,7 @@ class AuditLog:
         self._database = database
         self._key = key
         self._world = world
-        self._metrics = metrics
+        self._counts = {name: metrics.events.labels(name.value) for name in EventName}
         self._log = log
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
@@ -91,7 +91,7 @@ class AuditLog:
     def record(self, event: Event) -> None:
         """Take an event; it is written soon."""
         now_ms = self._world.now_ms()
-        self._metrics.events.labels(event.name.value).inc()
+        self._counts[event.name].inc()
         if event.name in REFUSALS and self._is_too_many(now_ms):
             return
         self._waiting.append(_Waiting(now_ms, event))
@@ -99,7 +99,7 @@ class AuditLog:
 
     async def record_durably(self, event: Event) -> None:
         """Take an event and return when it is written."""
-        self._metrics.events.labels(event.name.value).inc()
+        self._counts[event.name].inc()
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(self._world.now_ms(), event, written))
         self._wake.set()

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import get_default_algorithms
 
 from authn.errors import BadSignature, MalformedJose
@@ -44,6 +46,7 @@ ASYMMETRIC_ALGORITHMS = tuple(_VERIFIERS)
 """What we accept from others, where their key allows it (RFC 9864 gave EdDSA over Curve25519 a second name)."""
 
 _COMPACT = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_ES256 = ec.ECDSA(hashes.SHA256())
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -182,21 +185,21 @@ class Signer:
         header = orjson.dumps({"alg": key.algorithm, "kid": key.kid, "typ": typ})
         self.key = key
         self._prefix = base64.urlsafe_b64encode(header).rstrip(b"=") + b"."
-        self._sign: Callable[[bytes, Any], bytes] = _ALGORITHMS[key.algorithm].sign
+        self._sign: Callable[[bytes, Any], bytes] = (
+            _sign_es256 if key.algorithm == "ES256" else _ALGORITHMS[key.algorithm].sign
+        )
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """The compact JWS of these claims."""
         signing_input = self._prefix + base64.urlsafe_b64encode(orjson.dumps(claims)).rstrip(b"=")
         signature = self._sign(signing_input, self.key.private)
-        if self.key.algorithm == "ES256":
-            signature = _low_s(signature)
         return (signing_input + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode("ascii")
 
 
-def _low_s(signature: bytes) -> bytes:
-    """The smaller of the two values of ``s`` that verify, so that a token of ours has one spelling."""
-    s = int.from_bytes(signature[32:], "big")
-    return signature if s <= _P256_ORDER // 2 else signature[:32] + (_P256_ORDER - s).to_bytes(32, "big")
+def _sign_es256(data: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """With the smaller of the two values of ``s`` that verify, so that a token of ours has one spelling."""
+    r, s = decode_dss_signature(key.sign(data, _ES256))
+    return r.to_bytes(32, "big") + min(s, _P256_ORDER - s).to_bytes(32, "big")
 
 
 def has_type(jws: Jws, *types: str) -> bool:

@@ -82,8 +82,10 @@ def _read_basic(authorization: str) -> SecretCredential:
         name, colon, secret = decoded.decode().partition(":")
         if not colon:
             raise InvalidClient("the credentials have no colon")
-        return SecretCredential(
-            unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict"), "client_secret_basic"
-        )
+        return SecretCredential(_form_decoded(name), _form_decoded(secret), "client_secret_basic")
     except (binascii.Error, ValueError) as error:
         raise InvalidClient("the credentials cannot be decoded") from error
+
+
+def _form_decoded(text: str) -> str:
+    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text

@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.sql import ClauseElement
 
 from authn.clock import Millis
 from authn.stores import feed
 from authn.stores.feed import FeedEntry
-from authn.stores.statements import Row, Statement, Work
+from authn.stores.statements import Database, Insert, Row, Statement, Work
 from authn.stores.tables import grants, refresh_tokens
 
 _g, _t = grants.c, refresh_tokens.c
 _INSERT_GRANT = Statement(lambda insert: insert(grants).values({c: bindparam(c.name) for c in _g}))
 _INSERT_TOKEN = Statement(lambda insert: insert(refresh_tokens).values({c: bindparam(c.name) for c in _t}))
-_GET = Statement(
+FIND = Statement(
     lambda _: (
         select(
             _t.token_hash,
@@ -57,6 +58,36 @@ _USE = Statement(
         .returning(_t.token_hash)
     )
 )
+
+
+def _rotation(insert: Insert) -> ClauseElement:
+    """All three at once: the family's row first, so that renewing and revoking wait for each other."""
+    family = (
+        update(grants)
+        .where(_g.grant_id == bindparam("id"), _g.revoked_at_ms.is_(None))
+        .values(used_at_ms=bindparam("now_ms"))
+        .returning(_g.grant_id)
+        .cte("family")
+    )
+    used = (
+        update(refresh_tokens)
+        .where(_t.token_hash == bindparam("digest"), _t.used_at_ms.is_(None), select(family.c.grant_id).exists())
+        .values(used_at_ms=bindparam("now_ms"), answer=bindparam("sealed"))
+        .returning(_t.grant_id)
+        .cte("used")
+    )
+    successor = select(
+        bindparam("token_hash", type_=_t.token_hash.type),
+        used.c.grant_id,
+        bindparam("issued_at_ms", type_=_t.issued_at_ms.type),
+        bindparam("expires_at_ms", type_=_t.expires_at_ms.type),
+    )
+    names = ["token_hash", "grant_id", "issued_at_ms", "expires_at_ms"]
+    statement: ClauseElement = insert(refresh_tokens).from_select(names, successor).returning(_t.token_hash)
+    return statement
+
+
+_ROTATE = Statement(_rotation)
 _REVOKE = Statement(
     lambda _: (
         update(grants)
@@ -133,14 +164,23 @@ def start(grant: GrantRow, token: TokenRow, lineage: Sequence[str]) -> Work[None
     yield _INSERT_TOKEN, _token_values(grant.grant_id, token)
 
 
-def find(digest: bytes) -> Work[tuple[TokenRow, GrantRow] | None]:
+async def find(database: Database, digest: bytes) -> tuple[TokenRow, GrantRow] | None:
     """The token of that digest with its family."""
-    rows = yield _GET, {"digest": digest}
+    rows = await database.fetch(FIND, {"digest": digest})
     return _read(rows[0]) if rows else None
 
 
-def rotate(digest: bytes, grant_id: str, sealed: bytes, successor: TokenRow, now_ms: Millis) -> Work[bool]:
+async def rotate(
+    database: Database, digest: bytes, grant_id: str, sealed: bytes, successor: TokenRow, now_ms: Millis
+) -> bool:
     """Use a token and put its successor in place; ``False`` where it is used already or its family revoked."""
+    if not database.writes_within_with:
+        return await database.run(_rotate(digest, grant_id, sealed, successor, now_ms))
+    values = {"id": grant_id, "digest": digest, "sealed": sealed, "now_ms": now_ms}
+    return bool(await database.fetch(_ROTATE, values | _token_values(grant_id, successor)))
+
+
+def _rotate(digest: bytes, grant_id: str, sealed: bytes, successor: TokenRow, now_ms: Millis) -> Work[bool]:
     if not (yield _TOUCH, {"id": grant_id, "now_ms": now_ms}):
         return False
     if not (yield _USE, {"digest": digest, "now_ms": now_ms, "sealed": sealed}):

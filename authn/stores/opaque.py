@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import bindparam, delete, select
 
 from authn.clock import Millis
-from authn.stores.statements import Statement, Work
+from authn.stores.statements import Database, Statement, Work
 from authn.stores.tables import opaque_tokens
 
 _t = opaque_tokens.c
@@ -16,15 +16,16 @@ _GET = Statement(lambda _: select(_t.claims).where(_t.token_hash == bindparam("d
 _PURGE = Statement(lambda _: delete(opaque_tokens).where(_t.expires_at_ms < bindparam("now_ms")))
 
 
-def insert(digest: bytes, claims: Mapping[str, Any]) -> Work[None]:
+async def insert(database: Database, digest: bytes, claims: Mapping[str, Any]) -> None:
     """Store a token."""
     document = orjson.dumps(claims).decode()
-    yield _INSERT, {"token_hash": digest, "claims": document, "expires_at_ms": claims["exp"] * 1000}
+    values = {"token_hash": digest, "claims": document, "expires_at_ms": claims["exp"] * 1000}
+    await database.fetch(_INSERT, values)
 
 
-def get(digest: bytes) -> Work[Mapping[str, Any] | None]:
+async def get(database: Database, digest: bytes) -> Mapping[str, Any] | None:
     """What the token of that digest says."""
-    rows = yield _GET, {"digest": digest}
+    rows = await database.fetch(_GET, {"digest": digest})
     return orjson.loads(rows[0][0]) if rows else None
 
 

@@ -31,6 +31,8 @@ _OUT_OF_REACH = (
 class PostgresDatabase:
     """See `authn.stores.statements.Database`. Connections are made when they are first needed."""
 
+    writes_within_with = True
+
     def __init__(self, url: str, connections_max: int = CONNECTIONS_MAX) -> None:
         self._pool = asyncpg.create_pool(
             url,
@@ -39,6 +41,7 @@ class PostgresDatabase:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings={"application_name": "tessera-authn"},
+            reset=_leave_as_it_is,
         )
         self._ready = False
         self._opening = asyncio.Lock()
@@ -73,10 +76,14 @@ class PostgresDatabase:
                 async with self._opening:
                     await self._pool
                     self._ready = True
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+            async with self._pool.acquire() as connection:
                 yield connection
         except _OUT_OF_REACH as error:
             raise StoreUnavailable("the database cannot be reached or did not answer in time") from error
+
+
+async def _leave_as_it_is(_: Any) -> None:
+    """Nothing here changes a session, so nothing of it has to be undone when a connection goes back to the pool."""
 
 
 async def _drive(connection: Any, work: Work[Result]) -> Result:

@@ -26,6 +26,8 @@ class SqliteDatabase:
         path: a file, or ``:memory:``.
     """
 
+    writes_within_with = False
+
     def __init__(self, path: str) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         try:

@@ -79,6 +79,11 @@ Work: TypeAlias = Generator[Step, Sequence[Row], Result]
 class Database(Protocol):
     """One database. Methods raise `authn.errors.StoreUnavailable` when it cannot be reached."""
 
+    @property
+    def writes_within_with(self) -> bool:
+        """Whether one statement may change several tables (``WITH … AS (UPDATE …)``), which saves round trips."""
+        ...
+
     async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:
         """Run one statement in a transaction of its own, durable when this returns."""
         ...

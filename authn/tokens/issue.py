@@ -110,13 +110,13 @@ class TokenIssuer:
         claims = self._claims(issuance)
         if client.opaque_tokens:
             token = OPAQUE_PREFIX + b64url(self._world.random_bytes(_OPAQUE_BYTES))
-            await self._database.run(opaque.insert(opaque_digest(token), claims))
+            await opaque.insert(self._database, opaque_digest(token), claims)
         else:
             began_s = time.perf_counter()
             token = self._ring().signer(client.token_algorithm).sign(claims)
-            self._metrics.signing.labels(client.token_algorithm).observe(time.perf_counter() - began_s)
+            self._metrics.token_signed(client.token_algorithm, time.perf_counter() - began_s)
         alg = "opaque" if client.opaque_tokens else client.token_algorithm
-        self._metrics.tokens_issued.labels(grant, alg, "dpop" if issuance.jkt else "none").inc()
+        self._metrics.token_issued(grant, alg, "dpop" if issuance.jkt else "none")
         self._audit.record(
             Event(
                 EventName.TOKEN_ISSUED,

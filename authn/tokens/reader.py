@@ -95,7 +95,7 @@ class TokenReader:
             raise
 
     async def _read_opaque(self, digest: bytes) -> Caller:
-        claims = await self._database.run(opaque.get(digest))
+        claims = await opaque.get(self._database, digest)
         if claims is None:
             raise InvalidToken("no such token")
         try:

@@ -125,7 +125,7 @@ class RefreshTokens:
         token = form.need("refresh_token")
         digest = token_digest(token)
         for _ in range(_RACES_MAX):
-            found = await self._database.run(rows.find(digest))
+            found = await rows.find(self._database, digest)
             row, grant = self._judge(found, who)
             if row.used_at_ms is not None:
                 return await self._answer_again(row, grant, token)
@@ -136,7 +136,7 @@ class RefreshTokens:
 
     async def find(self, token: str) -> tuple[TokenRow, GrantRow] | None:
         """A refresh token that is good, or was, and its family."""
-        return await self._database.run(rows.find(token_digest(token)))
+        return await rows.find(self._database, token_digest(token))
 
     async def revoke(self, grant_id: str, why: str) -> None:
         """End a family, and the access tokens made from it."""
@@ -230,8 +230,9 @@ class RefreshTokens:
         successor = self._new_token()
         answer["refresh_token"] = successor
         sealed = seal(orjson.dumps(answer), token, self._world.random_bytes(_NONCE_BYTES))
-        rotated = rows.rotate(row.digest, grant.grant_id, sealed, self._row(successor, grant, now_ms), now_ms)
-        return answer if await self._database.run(rotated) else None
+        following = self._row(successor, grant, now_ms)
+        rotated = await rows.rotate(self._database, row.digest, grant.grant_id, sealed, following, now_ms)
+        return answer if rotated else None
 
     @staticmethod
     def _may_stay(client: Client, row: TokenRow, grant: GrantRow, now_ms: Millis) -> bool:

@@ -35,7 +35,6 @@ async def test_one_event_three_places(database_url: str) -> None:
     """A log line, a row, a count; with the facts, and without a secret."""
     registry = CollectorRegistry()
     async with running(database_url) as identity:
-        identity.authn.metrics.events.clear()
         client = await identity.client(client_id="svc", client_secret="planted-secret")
         reply = await identity.token(client, scope="a")
         token = reply.json["access_token"]

@@ -20,6 +20,7 @@ class Switch:
 
     def __init__(self, inner: Database) -> None:
         self.inner = inner
+        self.writes_within_with = inner.writes_within_with
         self.is_cut = False
 
     async def fetch(self, statement: Statement, values: Values) -> Sequence[Row]:

@@ -319,7 +319,7 @@ async def test_the_answer_kept_for_repetition_is_sealed(identity: Identity) -> N
 
     family = await begin(identity)
     first = await family.refresh()
-    found = await identity.store.database.run(find(token_digest(family.token)))
+    found = await find(identity.store.database, token_digest(family.token))
     assert found is not None
     answer = found[0].answer
     assert answer is not None
