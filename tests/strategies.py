@@ -93,12 +93,13 @@ def schemas(
     printed. Without ``negation`` nothing is ever subtracted.
     """
     types = types or TYPES[: draw(st.sampled_from((2, 2, 2, 3, 3, 1, 4)))]
-    relations = {
-        type_: RELATIONS[: draw(st.integers(0 if type_ == "user" and len(types) > 1 else 1, 3))] for type_ in types
-    }
+    each_max = 3 if len(types) <= 2 else 2  # every subject is asked about everything, so size counts twice
+    relations = {type_: RELATIONS[: draw(st.integers(1, each_max))] for type_ in types}
     if len(types) > 1 and draw(st.integers(0, 3)):
         relations["user"] = ()
-    permissions = {type_: PERMISSIONS[: draw(st.integers(0, 3))] if relations[type_] else () for type_ in types}
+    permissions = {
+        type_: PERMISSIONS[: draw(st.integers(0, each_max))] if relations[type_] else () for type_ in types
+    }
 
     candidates: list[_Candidate] = [
         *((type_, "", False) for type_ in (*types, types[0])),

@@ -83,7 +83,8 @@ async def test_a_permission_that_fails_fails_alone(empty_wire: Wire) -> None:
     """Its error stands in its place."""
     await empty_wire.schema(
         "caveat share(n int) { 10 / n > 1 }\ndefinition user {}\n"
-        "definition document {\n relation aaa: user with share\n relation bbb: user\n permission one = aaa\n permission two = bbb\n}"
+        "definition document {\n relation aaa: user with share\n relation bbb: user\n"
+        " permission one = aaa\n permission two = bbb\n}"
     )
     await empty_wire.touch("document:one#aaa@user:ann[share]", "document:one#bbb@user:ann")
     one, two = (await empty_wire.ok(LIST, {**ASKED, "context": {"n": 0}}))["permissions"]
