@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterable
 
 from pdp.caveats import caveats_of
-from pdp.errors import CannotUpdatePermission, DuplicateUpdate, InvalidSubjectType, NothingStored
+from pdp.errors import CannotUpdatePermission, DuplicateUpdate, InvalidFilter, InvalidSubjectType, NothingStored
 from pdp.names import definition, near, relation
 from pdp.relationships import WILDCARD, Operation, Relationship, RelationshipFilter, Update
 from schema.model import AllowedSubject, Relation, Schema
+
+RESOURCE_IDS_MAX = 100
+"""Resource ids in one filter: each is a range of the index of its own."""
 
 
 def check_updates(schema: Schema, updates: Iterable[Update]) -> None:
@@ -113,12 +116,17 @@ def _nearest(found: Relation, relationship: Relationship, spelled: str) -> str |
 
 
 def check_filter(schema: Schema, filter_: RelationshipFilter, *, stored: bool = False) -> None:
-    """Hold a filter's names against the schema; with ``stored`` its relation must be one that is stored.
+    """Hold a filter against its bounds and the schema; with ``stored`` its relation must be one that is stored.
 
     Raises:
+        InvalidFilter: it has too many ids, or ids and a prefix.
         UnknownDefinition, UnknownRelation: a name is not there.
         NothingStored: with ``stored``, it is a permission.
     """
+    if len(filter_.resource_ids) > RESOURCE_IDS_MAX:
+        raise InvalidFilter(f"more than {RESOURCE_IDS_MAX} resource ids", filter_)
+    if filter_.resource_ids and filter_.resource_id_prefix is not None:
+        raise InvalidFilter("resource ids and a prefix of resource ids exclude each other", filter_)
     if filter_.resource_type is not None:
         definition(schema, filter_.resource_type)
         if filter_.relation is not None:

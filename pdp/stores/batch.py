@@ -158,6 +158,12 @@ def kind_of(relationship: Relationship) -> Kind:
     )
 
 
+def count_kinds(relationships: Iterable[Relationship]) -> dict[Kind, int]:
+    """How many there are of each kind."""
+    counted = Counter((r[0], r[2], r[3], r[5], r[4] == WILDCARD, r[6], r[8] is not None) for r in relationships)
+    return {Kind(*kind[:4], int(kind[4]), kind[5], int(kind[6])): count for kind, count in counted.items()}
+
+
 def request_hash(request: WriteRequest | DeleteRequest) -> bytes:
     """What two requests with one idempotency key must have alike."""
     guards = [guard.text for guard in request.guards]

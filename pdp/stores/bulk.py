@@ -7,20 +7,18 @@ the lock is free between them. Rows go in sorted by their key, which is worth a 
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdp.errors import AlreadyExists, ImportRefused, KeyCollision, SchemaChanged
 from pdp.relationships import Relationship, RelationshipFilter, Revision
-from pdp.stores.batch import Batch, Kind, Part, Place, Row, StoreRow, Wanted, kind_of
-from pdp.stores.changelog import Change, encode_changes
+from pdp.stores.batch import Batch, Kind, Part, StoreRow, Wanted, count_kinds
+from pdp.stores.changelog import Change, encode_changes, encode_new
 from pdp.stores.database import DuplicateRow, Query, WriteTransaction
 from pdp.stores.filters import ROW, add_after, add_filter, add_path, of_store, path, snapshot
-from pdp.stores.keys import KeyMaker
-from pdp.stores.tables import LIVING
+from pdp.stores.keys import Keyed, KeyMaker
 from pdp.stores.values import Conflict, ImportResult
 
 if TYPE_CHECKING:
@@ -38,18 +36,15 @@ _MANY = 20_000
 
 
 class _Prepared(NamedTuple):
-    """A batch ready to be written: rows in key order, their changelog part, and what they add to each kind."""
+    """A batch ready to be written: in key order, its changelog part, and what it adds to each kind."""
 
-    rows: Sequence[Row]
+    keyed: Keyed
     part: bytes
     kinds: Mapping[Kind, int]
 
 
-def _prepare(keys: KeyMaker, batch: Sequence[Relationship], revision: Revision) -> _Prepared:
-    rows = sorted(Row(keys.key(one), revision, LIVING, one) for one in batch)
-    return _Prepared(
-        rows, encode_changes([Change(None, one) for one in batch]), Counter(kind_of(one) for one in batch)
-    )
+def _prepare(keys: KeyMaker, batch: Sequence[Relationship]) -> _Prepared:
+    return _Prepared(keys.keyed(batch), encode_new(batch), count_kinds(batch))
 
 
 async def import_stream(
@@ -83,6 +78,21 @@ async def _regrouped(batches: AsyncIterable[Sequence[Relationship]]) -> AsyncIte
         yield held
 
 
+async def _ready(keys: KeyMaker, batches: AsyncIterable[Sequence[Relationship]]) -> AsyncGenerator[_Prepared, None]:
+    """The batches, prepared on another thread, the next one while the one before is written."""
+    preparing: asyncio.Task[_Prepared] | None = None
+    try:
+        async for batch in batches:
+            ready, preparing = preparing, asyncio.create_task(asyncio.to_thread(_prepare, keys, batch))
+            if ready is not None:
+                yield await ready
+        if preparing is not None:
+            yield await preparing
+    finally:
+        if preparing is not None:
+            await asyncio.wait([preparing])
+
+
 async def _import_whole(
     store: "SqlStore",
     batches: AsyncIterator[Sequence[Relationship]],
@@ -90,37 +100,41 @@ async def _import_whole(
     schema_seen: Revision | None,
     progress: Callable[[int], None] | None,
 ) -> ImportResult:
-    spooled: list[Sequence[Relationship]] = []
-    async for batch in batches:
-        spooled.append(batch)
-        if sum(map(len, spooled)) >= SPOOLED_MAX:
+    ready = _ready(store.keys, batches)
+    spooled: list[_Prepared] = []
+    async for prepared in ready:
+        spooled.append(prepared)
+        if sum(len(one.keyed.slots) for one in spooled) >= SPOOLED_MAX:
             break
 
-    async def all_batches() -> AsyncIterator[Sequence[Relationship]]:
-        for batch in spooled:
-            yield batch
+    async def all_ready() -> AsyncIterator[_Prepared]:
+        for prepared in spooled:
+            yield prepared
         while True:
             try:
-                batch = await asyncio.wait_for(anext(batches), PAUSE_SECONDS_MAX)
+                prepared = await asyncio.wait_for(anext(ready), PAUSE_SECONDS_MAX)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
                 raise ImportRefused(
                     f"the stream paused for more than {PAUSE_SECONDS_MAX:.0f} s while others waited for it"
                 ) from error
-            yield batch
+            yield prepared
 
     if not spooled:
         return ImportResult(await store.head())
-    result: ImportResult = await store.alone(
-        lambda: _write_whole(store, all_batches(), metadata, schema_seen, progress)
-    )
+    try:
+        result: ImportResult = await store.alone(
+            lambda: _write_whole(store, all_ready(), metadata, schema_seen, progress)
+        )
+    finally:
+        await ready.aclose()
     return result
 
 
 async def _write_whole(
     store: "SqlStore",
-    batches: AsyncIterator[Sequence[Relationship]],
+    batches: AsyncIterator[_Prepared],
     metadata: Mapping[str, Any],
     schema_seen: Revision | None,
     progress: Callable[[int], None] | None,
@@ -130,19 +144,20 @@ async def _write_whole(
         revision = Revision(batch.revision + 1)
         careful = await _may_have_expired(store, tx)
         created = replaced = part = 0
-        async for relationships in batches:
-            created += len(relationships)
+        async for prepared in batches:
+            created += len(prepared.keyed.slots)
             if created > WHOLE_MAX:
                 raise ImportRefused(f"more than {WHOLE_MAX} relationships in one revision; import by batches")
             batch.admit_growth(created - replaced)
-            prepared = await asyncio.to_thread(_prepare, store.keys, relationships, revision)
             changes_part = prepared.part
             if careful:
-                expired = await _make_room(store, tx, batch, prepared.rows, revision)
+                expired = await _make_room(store, tx, batch, prepared.keyed, revision)
                 if expired:
                     replaced += len(expired)
-                    changes_part = encode_changes([Change(expired.get(one.identity), one) for one in relationships])
-            await _insert(store, tx, prepared.rows)
+                    changes_part = encode_changes(
+                        [Change(expired.get(one.identity), one) for one in prepared.keyed.relationships]
+                    )
+            await _insert(store, tx, prepared.keyed, revision)
             await tx.save_parts(store.store_id, [Part(revision, part, changes_part)])
             batch.count_kinds(prepared.kinds)
             part += 1
@@ -169,25 +184,25 @@ async def _may_have_expired(store: "SqlStore", tx: WriteTransaction) -> bool:
 
 
 async def _make_room(
-    store: "SqlStore", tx: WriteTransaction, batch: Batch, rows: Sequence[Row], revision: Revision
+    store: "SqlStore", tx: WriteTransaction, batch: Batch, keyed: Keyed, revision: Revision
 ) -> dict[Any, Relationship]:
-    """End the expired relationships in the rows' places, by identity. Raises `AlreadyExists` for others."""
-    stored = await tx.at_places(store.store_id, [row.key[:2] for row in rows])
+    """End the expired relationships in these places, by identity. Raises `AlreadyExists` for others."""
+    stored = await tx.at_places(store.store_id, keyed.places())
     for one in stored:
         if one.expires_at is None or one.expires_at > batch.instant:
             raise AlreadyExists(one)
     await store.end(tx, stored, revision)
-    batch.count_kinds({kind: -count for kind, count in Counter(map(kind_of, stored)).items()})
+    batch.count_kinds({kind: -count for kind, count in count_kinds(stored).items()})
     return {one.identity: one for one in stored}
 
 
-async def _insert(store: "SqlStore", tx: WriteTransaction, rows: Sequence[Row]) -> None:
+async def _insert(store: "SqlStore", tx: WriteTransaction, keyed: Keyed, revision: Revision) -> None:
     try:
-        await tx.insert(store.store_id, rows)
+        await tx.insert(store.store_id, keyed, revision)
     except DuplicateRow as error:
-        for row in rows:
-            if row.key[:2] == error.place:
-                raise AlreadyExists(row.relationship) from error
+        for place, one in zip(keyed.places(), keyed.relationships, strict=True):
+            if place == error.place:
+                raise AlreadyExists(one) from error
         raise ImportRefused("a relationship of the stream is stored already or comes twice") from error
 
 
@@ -225,22 +240,19 @@ async def _write_batch(
     schema_seen: Revision | None,
 ) -> ImportResult:
     """Skip or touch one batch. Of those that come twice in it the first or the last counts, as in a stream."""
-    keyed = await asyncio.to_thread(lambda: [(store.keys.key(one), one) for one in relationships])
-    wanted: dict[Place, Row] = {}
-    for key, one in keyed:
-        known = wanted.get(key[:2])
-        if known is not None and known.relationship.identity != one.identity:
-            raise KeyCollision(known.relationship, one)
-        if known is None or conflict is Conflict.TOUCH:
-            wanted[key[:2]] = Row(key, 0, LIVING, one)
+    last_first = relationships[::-1] if conflict is Conflict.TOUCH else relationships
+    wanted = {one.identity: one for one in reversed(last_first)}
+    keyed = await asyncio.to_thread(store.keys.keyed, list(wanted.values()))
+    places = keyed.places()
+    if len(set(places)) < len(places):
+        raise KeyCollision(*_colliding(keyed))
     async with store.database.begin() as tx:
         batch = await _begin(store, tx, schema_seen)
-        stored = {store.keys.key(one)[:2]: one for one in await tx.at_places(store.store_id, sorted(wanted))}
+        stored = {store.keys.key(one)[:2]: one for one in await tx.at_places(store.store_id, places)}
         changes: list[Change] = []
-        rows: list[Row] = []
         created = changed = 0
-        for place, row in wanted.items():
-            before, after = stored.get(place), row.relationship
+        for place, after in zip(places, keyed.relationships, strict=True):
+            before = stored.get(place)
             if before is not None and before.identity != after.identity:
                 raise KeyCollision(before, after)
             expired = before is not None and before.expires_at is not None and before.expires_at <= batch.instant
@@ -249,10 +261,16 @@ async def _write_batch(
             created += before is None or expired
             changed += before is not None and not expired
             changes.append(Change(before, after))
-            rows.append(row._replace(created=batch.revision + 1))
         if changes:
-            await _replace(store, tx, batch, changes, rows, metadata)
+            await _replace(store, tx, batch, changes, metadata)
     return ImportResult(batch.revision, int(bool(changes)), created, changed, len(relationships) - created - changed)
+
+
+def _colliding(keyed: Keyed) -> tuple[Relationship, Relationship]:
+    """Two relationships with one key; the columns are in key order."""
+    places = keyed.places()
+    n = next(n for n in range(1, len(places)) if places[n] == places[n - 1])
+    return keyed.relationships[n - 1], keyed.relationships[n]
 
 
 async def _replace(
@@ -260,47 +278,45 @@ async def _replace(
     tx: WriteTransaction,
     batch: Batch,
     changes: Sequence[Change],
-    rows: Sequence[Row],
     metadata: Mapping[str, Any],
 ) -> None:
+    added = [change.after for change in changes if change.after is not None]
     removed = [change.before for change in changes if change.before is not None]
-    batch.admit_growth(len(rows) - len(removed))
+    batch.admit_growth(len(added) - len(removed))
     revision = Revision(batch.revision + 1)
     await store.end(tx, removed, revision)
-    await tx.insert(store.store_id, sorted(rows))
+    await tx.insert(store.store_id, store.keys.keyed(added), revision)
     part = await asyncio.to_thread(encode_changes, changes)
     await tx.save_parts(store.store_id, [Part(revision, 0, part)])
-    kinds: Counter[Kind] = Counter(kind_of(row.relationship) for row in rows)
-    kinds.subtract(Counter(map(kind_of, removed)))
-    batch.count_kinds(kinds)
-    batch.take_bulk(metadata, len(rows), len(removed), 1)
+    batch.count_kinds(count_kinds(added))
+    batch.count_kinds({kind: -count for kind, count in count_kinds(removed).items()})
+    batch.take_bulk(metadata, len(added), len(removed), 1)
     await store.save(tx, batch)
 
 
 async def export_pages(
     store: "SqlStore", at: Revision, filter_: RelationshipFilter, after: Relationship | None, rows_max: int
-) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
+) -> AsyncIterator[Sequence[Relationship]]:
     """A snapshot's matches page by page, the next one read while the one before is used."""
     by = path(filter_, store.keys)
     order = ", ".join(by.columns)
 
-    async def page(start: tuple[int, int] | None) -> Sequence[tuple[Any, ...]]:
+    async def page(start: tuple[int, int] | None) -> Sequence[Relationship]:
         where = snapshot(store.store_id, at)
         add_path(where, by)
         add_filter(where, filter_)
         if start is not None:
             add_after(where, by, start)
         text = f"SELECT {ROW} FROM pdp_relationships WHERE {where.sql} ORDER BY {order} LIMIT {rows_max}"
-        mark, rows = await store.database.read(Query(text, where.parameters), at)
+        mark, rows = await store.database.relationships(Query(text, where.parameters), at)
         store.check_mark(mark, at)
-        return [tuple(row) for row in rows]
+        return rows
 
     reading = asyncio.create_task(page(by.after(store.keys.key(after)) if after is not None else None))
     try:
         while rows := await reading:
             if len(rows) == rows_max:
-                last = Relationship._make(rows[-1])
-                reading = asyncio.create_task(page(by.after(store.keys.key(last))))
+                reading = asyncio.create_task(page(by.after(store.keys.key(rows[-1]))))
                 yield rows
             else:
                 yield rows

@@ -56,20 +56,35 @@ class Entry(NamedTuple):
     parts: int
 
 
+class _New(msgspec.Struct):
+    added: list[Relationship]
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Change]).decode
+_decode_new = msgspec.json.Decoder(_New).decode
 _decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def encode_changes(changes: Sequence[Change]) -> bytes:
     """Changes as bytes."""
-    raw = _encode(changes)
+    return _packed(_encode(changes))
+
+
+def encode_new(relationships: Sequence[Relationship]) -> bytes:
+    """Changes that only add, as bytes."""
+    return _packed(b'{"added":' + _encode(relationships) + b"}")
+
+
+def _packed(raw: bytes) -> bytes:
     return zstandard.compress(raw, _LEVEL) if len(raw) >= _COMPRESSED_FROM_BYTES else raw
 
 
 def decode_changes(raw: bytes) -> list[Change]:
     """The reverse of `encode_changes`."""
-    return _decode(raw if raw[:1] == b"[" else zstandard.decompress(raw))
+    if raw[:1] not in (b"[", b"{"):
+        raw = zstandard.decompress(raw)
+    return _decode(raw) if raw[:1] == b"[" else [Change(None, one) for one in _decode_new(raw).added]
 
 
 def encode_metadata(metadata: Any) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import sqlalchemy as sa
 
 from pdp.relationships import Instant, Relationship, Revision
-from pdp.stores.batch import Ended, Part, Place, Row, Saving, StoreRow
+from pdp.stores.batch import Ended, Part, Place, Saving, StoreRow
 from pdp.stores.filters import Where
-from pdp.stores.keys import KeyMaker
+from pdp.stores.keys import Keyed, KeyMaker
 from pdp.stores.protocol import Found, Read
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
@@ -115,8 +115,8 @@ class WriteTransaction(Protocol):
         """Write parts of changelog entries."""
         ...
 
-    async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
-        """Insert very many rows. Raises `DuplicateRow`, after which only a roll-back is possible."""
+    async def insert(self, store_id: int, keyed: Keyed, created: Revision) -> None:
+        """Insert very many living rows. Raises `DuplicateRow`, after which only a roll-back is possible."""
         ...
 
 
@@ -140,6 +140,10 @@ class Database(Protocol):
 
         With ``at`` a read replica that has reached that revision may answer. ``patient``: it may take minutes.
         """
+        ...
+
+    async def relationships(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Relationship]]:
+        """As `read`, for a selection of the columns of relationships."""
         ...
 
     async def fetch(

@@ -145,6 +145,26 @@ class SqlDatastore:
             await tx.execute(statements.UNSET_DELETED, store=store_id)
         return await self.open(name)
 
+    async def take_name(self, name: str, new_name: str) -> None:
+        """Give a store another name; the store that has it, if one has, is deleted and can be recovered.
+
+        Raises:
+            StoreNotFound: there is no store of the first name.
+        """
+        now = await self.database.now()
+        async with self.database.begin() as tx:
+            rows = await tx.execute(statements.STORE_BY_NAME, store_name=name)
+            if not rows:
+                raise StoreNotFound(name)
+            replaced = await tx.execute(statements.STORE_BY_NAME, store_name=new_name)
+            for row in replaced:
+                await tx.execute(statements.SET_DELETED, store=row[0], instant=now)
+            await tx.execute(statements.RENAME, store=rows[0][0], new_name=new_name)
+        for store_id in (rows[0][0], *(row[0] for row in replaced)):
+            store = self._stores.pop(store_id, None)
+            if store is not None:
+                await store.retire()
+
     async def collect(self, window: Instant | None = None) -> Collected:
         """See `pdp.stores.protocol.Datastore`."""
         return await self._collector.collect(WINDOW if window is None else window)

@@ -16,13 +16,18 @@ outside can look for collisions.
 Integers are shifted into the signed range, in which both databases keep and order them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from struct import Struct
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from pdp.relationships import Relationship
 
+_U = np.uint64
+_HASHED = Struct(">IIQ")
 _OFFSET = 1 << 63
 _MASK = (1 << 64) - 1
 _ODD = 0x9E3779B97F4A7C15
@@ -50,6 +55,28 @@ class Key(NamedTuple):
     subject_slot: int
 
 
+class Keyed(NamedTuple):
+    """Relationships in the order of their keys, as columns."""
+
+    slots: Sequence[int]
+    pairs: Sequence[int]
+    subject_slots: Sequence[int]
+    relationships: Sequence[Relationship]
+
+    def part(self, start: int, end: int) -> "Keyed":
+        """Those from one position to another."""
+        return Keyed(
+            self.slots[start:end],
+            self.pairs[start:end],
+            self.subject_slots[start:end],
+            self.relationships[start:end],
+        )
+
+    def places(self) -> list[tuple[int, int]]:
+        """Each one's slot and pair."""
+        return list(zip(self.slots, self.pairs, strict=True))
+
+
 class KeyMaker:
     """Makes the keys of one store, whose secret keys the hashes."""
 
@@ -68,22 +95,23 @@ class KeyMaker:
 
         @lru_cache(_NAMES_KEPT)
         def type_bits(type_: str) -> int:
-            return int.from_bytes(type_digest(type_)[:2], "big") >> 4
-
-        @lru_cache(_OBJECTS_KEPT)
-        def object_bits(type_: str, id_: str) -> tuple[int, int]:
-            hashed = object_digest(f"{len(type_)}:{type_}{id_}")
-            prefix = (type_bits(type_) << 32 | int.from_bytes(hashed[:4], "big")) << _OBJECT_SHIFT
-            return prefix, int.from_bytes(hashed[8:], "big")
+            bits: int = _HASHED.unpack(type_digest(type_))[0]
+            return bits >> 20
 
         @lru_cache(_NAMES_KEPT)
         def name_bits(type_: str, relation: str) -> tuple[int, int]:
-            hashed = name_digest(f"{len(type_)}:{type_}{relation}")
-            return int.from_bytes(hashed[:2], "big") & _RELATION_MASK, int.from_bytes(hashed[8:], "big")
+            bits, _, mix = _HASHED.unpack(name_digest(f"{len(type_)}:{type_}{relation}"))
+            return bits & _RELATION_MASK, mix
 
+        @lru_cache(_OBJECTS_KEPT)
+        def object_bits(type_: str, id_: str) -> tuple[int, int]:
+            bits, _, mix = _HASHED.unpack(object_digest(f"{len(type_)}:{type_}{id_}"))
+            return (type_bits(type_) << 32 | bits) << _OBJECT_SHIFT, mix
+
+        self._object_digest = object_digest
         self._type_bits = type_bits
-        self._object_bits = object_bits
         self._name_bits = name_bits
+        self._object_bits = object_bits
 
     def key(self, relationship: Relationship) -> Key:
         """The key of a relationship; caveat and times do not matter."""
@@ -97,6 +125,39 @@ class KeyMaker:
             (resource | near << _RELATION_SHIFT | far) - _OFFSET,
             pair - _OFFSET,
             (subject | far << _RELATION_SHIFT | near) - _OFFSET,
+        )
+
+    def keyed(self, relationships: Sequence[Relationship]) -> "Keyed":
+        """Very many relationships in key order, a few arrays instead of an object each."""
+        objects: dict[str, int] = {}
+        resources, subjects = [], []
+        for resource_type, resource_id, _, subject_type, subject_id, *_ in relationships:
+            text = f"{len(resource_type)}:{resource_type}{resource_id}"
+            resources.append(objects.setdefault(text, len(objects)))
+            text = f"{len(subject_type)}:{subject_type}{subject_id}"
+            subjects.append(objects.setdefault(text, len(objects)))
+        hashes = np.frombuffer(b"".join(map(self._object_digest, objects)), dtype=">u4,>u4,>u8")
+        bits, mixes = hashes["f0"].astype(np.uint64), hashes["f2"].astype(np.uint64)
+        near = np.array([self._name_bits(one[0], one[2]) for one in relationships], dtype=np.uint64)
+        far = np.array([self._name_bits(one[3], one[5]) for one in relationships], dtype=np.uint64)
+        types = [self._type_bits(one[0]) for one in relationships], [self._type_bits(one[3]) for one in relationships]
+        slots, subject_slots = (
+            (np.array(type_, dtype=np.uint64) << _U(_TYPE_SHIFT))
+            | (bits[object_] << _U(_OBJECT_SHIFT))
+            | (this[:, 0] << _U(_RELATION_SHIFT))
+            | that[:, 0]
+            for type_, object_, this, that in (
+                (types[0], resources, near, far),
+                (types[1], subjects, far, near),
+            )
+        )
+        pairs = (mixes[resources] ^ near[:, 1]) * _U(_ODD) + (mixes[subjects] ^ far[:, 1])
+        order = np.lexsort((pairs, slots))
+        return Keyed(
+            _signed(slots[order]),
+            _signed(pairs[order]),
+            _signed(subject_slots[order]),
+            [relationships[n] for n in order.tolist()],
         )
 
     def slot(self, type_: str, id_: str, relation: str, far_type: str, far_relation: str) -> int:
@@ -120,6 +181,11 @@ class KeyMaker:
     def type_range(self, type_: str) -> Range:
         """The slots of all objects of a type."""
         return _range(self._type_bits(type_) << _TYPE_SHIFT, _TYPE_SHIFT)
+
+
+def _signed(column: np.ndarray[Any, np.dtype[np.uint64]]) -> list[int]:
+    shifted: list[int] = (column ^ _U(_OFFSET)).view(np.int64).tolist()
+    return shifted
 
 
 def _range(prefix: int, free_bits: int) -> Range:

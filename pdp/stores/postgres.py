@@ -9,19 +9,19 @@ and where it has not replayed far enough the primary answers instead.
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import cycle, islice
 from typing import Any
 
 import asyncpg
 
 from pdp.errors import StoreUnavailable
 from pdp.relationships import Instant, Relationship, Revision
-from pdp.stores.batch import Ended, Part, Place, Row, Saving, StoreRow
+from pdp.stores.batch import Ended, Part, Place, Saving, StoreRow
 from pdp.stores.database import Dialect, DuplicateRow, Mark, Query, Statement, Values, WriteTransaction
 from pdp.stores.filters import ROW, Where
-from pdp.stores.keys import KeyMaker
+from pdp.stores.keys import Keyed, KeyMaker
 from pdp.stores.postgres_reads import fetch_query, found_in
 from pdp.stores.postgres_server import ERRORS, ROLL_BACK_SECONDS, Server, duplicate_place, translated
 from pdp.stores.protocol import Found, Read
@@ -70,8 +70,11 @@ _REMEMBER = """INSERT INTO pdp_idempotency_keys (store_id, created_at, key, requ
     SET request_hash = excluded.request_hash, result = excluded.result, created_at = excluded.created_at"""
 _PARTS = """INSERT INTO pdp_transaction_parts (store_id, revision, part, changes)
     SELECT $1, q.* FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS q"""
+_MARK_AS_ROW = """SELECT coalesce(deleted_at::text, ''), '', '', '', '', '', '', '', revision, oldest
+    FROM pdp_stores WHERE store_id = $1"""
 _COPIED = ("store_id", "slot", "pair", "subject_slot", "created", "deleted", *COLUMNS)
 _BORN_COLUMNS = 15
+_COPIED_AT_ONCE = 1_000
 _LOGGED_COLUMNS = 7
 _KIND_COLUMNS = 8
 
@@ -84,7 +87,7 @@ class PostgresDatabase:
     def __init__(self, primary: Server, replicas: Sequence[Server] = ()) -> None:
         self._primary = primary
         self._replicas = replicas
-        self._turn = itertools.cycle(replicas)
+        self._turn = cycle(replicas)
         self.answered_by_replicas = 0
         self.replicas_behind = 0
 
@@ -116,6 +119,15 @@ class PostgresDatabase:
         mark = Mark(*rows[0][:3]) if rows else None
         return mark, [row[4:] for row in rows if row[3]]
 
+    async def relationships(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Relationship]]:
+        """See `pdp.stores.database.Database`. The store's mark is the first row, as a relationship of none."""
+        rows = await self._at(at, f"{_MARK_AS_ROW} UNION ALL ({query.text})", query.parameters, mark_column=8)
+        if not rows:
+            return None, []
+        deleted_at, *_, revision, oldest = rows[0]
+        mark = Mark(revision, oldest, int(deleted_at) if deleted_at else None)
+        return mark, [Relationship._make(row) for row in islice(rows, 1, None)]
+
     async def fetch(
         self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
     ) -> tuple[Mark | None, Sequence[Sequence[Found]]]:
@@ -125,9 +137,9 @@ class PostgresDatabase:
         return found_in(rows, len(reads))
 
     async def _at(
-        self, at: Revision | None, text: str, parameters: Values, *, patient: bool = False
+        self, at: Revision | None, text: str, parameters: Values, *, mark_column: int = 0, patient: bool = False
     ) -> Sequence[Values]:
-        """Rows, the first of which begins with the store's newest revision, from whoever has reached ``at``."""
+        """Rows, the first of which has the store's newest revision in a column, from whoever has reached ``at``."""
         for _ in self._replicas if at is not None else ():
             replica = next(self._turn)
             if not replica.worth_trying():
@@ -137,7 +149,7 @@ class PostgresDatabase:
             except StoreUnavailable:
                 replica.rest()
                 continue
-            if rows and at is not None and rows[0][0] >= at:
+            if rows and at is not None and rows[0][mark_column] >= at:
                 self.answered_by_replicas += 1
                 return rows
             self.replicas_behind += 1
@@ -256,35 +268,38 @@ class _PostgresTransaction:
         if parts:
             await self._fetch(_PARTS, store_id, *_columns(parts, 3))
 
-    async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
-        """See `pdp.stores.database.WriteTransaction`."""
-        text = await asyncio.to_thread(_copy_text, store_id, rows)
+    async def insert(self, store_id: int, keyed: Keyed, created: Revision) -> None:
+        """See `pdp.stores.database.WriteTransaction`. The server takes one piece in while the next is written."""
 
         async def source() -> AsyncIterator[bytes]:
-            yield text
+            for start in range(0, len(keyed.slots), _COPIED_AT_ONCE):
+                yield _copy_text(store_id, keyed.part(start, start + _COPIED_AT_ONCE), created)
+                await asyncio.sleep(0)
 
-        try:
-            await self._connection.copy_to_table("pdp_relationships", source=source(), columns=_COPIED, format="text")
-        except asyncpg.UniqueViolationError as error:
-            raise DuplicateRow(duplicate_place(error)) from error
+        with translated():
+            try:
+                await self._connection.copy_to_table(
+                    "pdp_relationships", source=source(), columns=_COPIED, format="text"
+                )
+            except asyncpg.UniqueViolationError as error:
+                raise DuplicateRow(duplicate_place(error)) from error
 
 
 def _columns(rows: Sequence[Values], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _copy_text(store_id: int, rows: Sequence[Row]) -> bytes:
+def _copy_text(store_id: int, keyed: Keyed, created: Revision) -> bytes:
     """Rows in the text format of ``COPY``, in the order of `_COPIED`."""
     lines = []
-    for (slot, pair, subject_slot), created, deleted, one in rows:
+    living = f"\t{created}\t{LIVING}\t"
+    for slot, pair, subject_slot, one in zip(*keyed, strict=True):
         texts = "\t".join(one[:8])
         if texts.count("\t") != 7 or "\\" in texts or "\n" in texts or "\r" in texts:
             texts = "\t".join(map(_escaped, one[:8]))
-        expires_at = "\\N" if one.expires_at is None else one.expires_at
-        valid_from = "\\N" if one.valid_from is None else one.valid_from
-        lines.append(
-            f"{store_id}\t{slot}\t{pair}\t{subject_slot}\t{created}\t{deleted}\t{texts}\t{expires_at}\t{valid_from}\n"
-        )
+        expires_at = "\\N" if one[8] is None else one[8]
+        valid_from = "\\N" if one[9] is None else one[9]
+        lines.append(f"{store_id}\t{slot}\t{pair}\t{subject_slot}{living}{texts}\t{expires_at}\t{valid_from}\n")
     return "".join(lines).encode()
 
 

@@ -19,7 +19,7 @@ from pdp.relationships import Instant, Relationship, Revision
 from pdp.stores.batch import Ended, Part, Place, Row, Saving, StoreRow
 from pdp.stores.database import Dialect, DuplicateRow, Mark, Query, Statement, Values, WriteTransaction
 from pdp.stores.filters import ROW, Where
-from pdp.stores.keys import KeyMaker
+from pdp.stores.keys import Keyed, KeyMaker
 from pdp.stores.protocol import Found, Read, SubjectsRead
 from pdp.stores.tables import LIVING
 
@@ -179,6 +179,11 @@ class SqliteDatabase:
 
         return await self._read(read)
 
+    async def relationships(self, query: Query, at: Revision | None) -> tuple[Mark | None, Sequence[Relationship]]:
+        """See `pdp.stores.database.Database`."""
+        mark, rows = await self.read(query, at)
+        return mark, [Relationship._make(row) for row in rows]
+
     async def fetch(
         self, store_id: int, at: Revision, reads: Sequence[Read], keys: KeyMaker
     ) -> tuple[Mark | None, Sequence[Sequence[Found]]]:
@@ -301,22 +306,27 @@ class _SqliteTransaction:
         """See `pdp.stores.database.WriteTransaction`."""
         await self._writer.run(lambda c: c.executemany(_PART, [(store_id, *part) for part in parts]))
 
-    async def insert(self, store_id: int, rows: Sequence[Row]) -> None:
+    async def insert(self, store_id: int, keyed: Keyed, created: Revision) -> None:
         """See `pdp.stores.database.WriteTransaction`."""
 
         def insert(connection: sqlite3.Connection) -> None:
             before = connection.total_changes
             try:
-                connection.executemany(_INSERT, _rows(store_id, rows))
+                connection.executemany(_INSERT, _living_rows(store_id, keyed, created))
             except sqlite3.IntegrityError as error:
-                key = rows[connection.total_changes - before].key  # those before it went in
-                raise DuplicateRow((key.slot, key.pair)) from error
+                failed = connection.total_changes - before  # those before it went in
+                raise DuplicateRow((keyed.slots[failed], keyed.pairs[failed])) from error
 
         await self._writer.run(insert)
 
 
 def _rows(store_id: int, rows: Sequence[Row]) -> Iterator[Values]:
     return ((store_id, *key, created, deleted, *one) for key, created, deleted, one in rows)
+
+
+def _living_rows(store_id: int, keyed: Keyed, created: Revision) -> Iterator[Values]:
+    for slot, pair, subject_slot, one in zip(*keyed, strict=True):
+        yield (store_id, slot, pair, subject_slot, created, LIVING, *one)
 
 
 def _ended(store_id: int, ended: Sequence[Ended]) -> Iterator[Values]:

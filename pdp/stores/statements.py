@@ -144,6 +144,9 @@ COUNTER = Statement(
     .where(counters.c.store_id == _p("store"))
     .where(counters.c.name == _p("counter", _text))
 )
+COUNTERS = Statement(
+    sa.select(counters.c.name, counters.c.filter).where(counters.c.store_id == _p("store")).order_by(counters.c.name)
+)
 DELETE_COUNTER = Statement(
     sa.delete(counters)
     .where(counters.c.store_id == _p("store"))

@@ -22,7 +22,7 @@ from pdp.errors import (
 )
 from pdp.relationships import Instant, ObjectRef, Relationship, RelationshipFilter, Revision
 from pdp.stores import statements
-from pdp.stores.batch import Batch, Ended, Part, Remembered, StoreRow, Wanted, kind_of, wanted
+from pdp.stores.batch import Batch, Ended, Part, Remembered, StoreRow, Wanted, count_kinds, wanted
 from pdp.stores.bulk import export_pages, import_stream
 from pdp.stores.changelog import PART_CHANGES_MAX, Change, Entry, encode_changes, transaction
 from pdp.stores.database import Database, Mark, Query, WriteTransaction
@@ -255,7 +255,7 @@ class SqlStore:
             revision = Revision(batch.revision + 1)
             await self.end(tx, found, revision)
             await tx.save_parts(self.store_id, [Part(revision, part, encode_changes(changes))])
-            batch.count_kinds(_kinds(found, -1))
+            batch.count_kinds({kind: -count for kind, count in count_kinds(found).items()})
             part += 1
             if last:
                 batch.take_bulk(request.metadata, 0, deleted, part)
@@ -357,9 +357,9 @@ class SqlStore:
         if instant is not None:
             add_counting(where, instant)
         start = by.after(self.keys.key(after)) if after is not None else None
-        mark, rows = await self.database.read(self._page(where, filter_, by, start, limit + 1), at)
+        mark, rows = await self.database.relationships(self._page(where, filter_, by, start, limit + 1), at)
         self.check_mark(mark, at)
-        return Page([Relationship._make(row) for row in rows[:limit]], len(rows) > limit)
+        return Page(rows[:limit], len(rows) > limit)
 
     async def scan(self, at: Revision) -> AsyncIterator[Sequence[tuple[Any, ...]]]:
         """See `pdp.stores.protocol.RelationshipStore`."""
@@ -466,7 +466,7 @@ class SqlStore:
     ) -> AsyncIterator[Sequence[Relationship]]:
         """See `pdp.stores.protocol.Bulk`."""
         async for page in export_pages(self, at, filter_ or RelationshipFilter(), after, batch):
-            yield [Relationship._make(row) for row in page]
+            yield page
 
     # counters
 
@@ -497,14 +497,6 @@ class SqlStore:
         filter_ = await self.counter(name)
         at = await self.head()
         return await self.count_matching(at, filter_, await self.now()), at
-
-
-def _kinds(relationships: Sequence[Relationship], each: int) -> Mapping[Any, int]:
-    counted: dict[Any, int] = {}
-    for one in relationships:
-        kind = kind_of(one)
-        counted[kind] = counted.get(kind, 0) + each
-    return counted
 
 
 class _Judging:

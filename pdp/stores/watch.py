@@ -209,9 +209,8 @@ class _Clock:
         where.add(f"{column} IS NOT NULL AND {column} > {{}}", since)
         where.add(f"{column} <= {{}}", now)
         text = f"SELECT {ROW} FROM pdp_relationships WHERE {where.sql} ORDER BY {column} LIMIT {_TIMES_MAX + 1}"
-        mark, rows = await self._store.database.read(Query(text, where.parameters), position)
+        mark, found = await self._store.database.relationships(Query(text, where.parameters), position)
         self._store.check_mark(mark, position)
-        if len(rows) > _TIMES_MAX:
+        if len(found) > _TIMES_MAX:
             raise RevisionExpired(f"more than {_TIMES_MAX} relationships expired or began meanwhile; read them anew")
-        found = map(Relationship._make, rows)
         return [one for one in found if _wanted(self._request, one)]

@@ -183,7 +183,7 @@ class Imports:
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(bulk, "SPOOLED_MAX", 1)
-        texts = [f"doc:{n}#viewer@user:ann" for n in range(bulk.BATCH)]
+        texts = [f"doc:{n}#viewer@user:ann" for n in range(2 * bulk.BATCH)]
 
         async def broken() -> AsyncIterator[list[Relationship]]:
             yield many(*texts)
@@ -199,7 +199,7 @@ class Imports:
     ) -> None:
         monkeypatch.setattr(bulk, "SPOOLED_MAX", 1)
         monkeypatch.setattr(bulk, "PAUSE_SECONDS_MAX", 0.05)
-        texts = [f"doc:{n}#viewer@user:ann" for n in range(bulk.BATCH)]
+        texts = [f"doc:{n}#viewer@user:ann" for n in range(2 * bulk.BATCH)]
 
         async def paused() -> AsyncIterator[list[Relationship]]:
             yield many(*texts)
