@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from api.cli import audit, clients, keys, schema, stores
+from api.cli import audit, backup, clients, keys, schema, stores
 from api.cli import migrate as migrate_commands
 from api.settings import BadSetting, Settings, read_settings
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(migrate_commands.app, name="migrate")
 app.add_typer(schema.app, name="schema")
 app.add_typer(stores.app, name="store")
+app.add_typer(backup.app, name="backup")
 app.add_typer(clients.app, name="client")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
