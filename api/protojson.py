@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from math import isfinite
+from math import copysign, isfinite
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from google.protobuf import descriptor_pool
@@ -319,7 +319,8 @@ def _write_value(value: Value, levels_left: int) -> Any:
             number = value.number_value
             if not isfinite(number):
                 raise ValueError(f"a number must be finite, and `{number}` is not")
-            return int(number) if number.is_integer() and abs(number) <= 2**53 else number
+            whole = number.is_integer() and abs(number) <= 2**53 and (number or copysign(1, number) > 0)
+            return int(number) if whole else number  # zero below zero is no whole number
         case "string_value":
             return value.string_value
         case "bool_value":

@@ -296,6 +296,13 @@ def _single_values(field: Any) -> st.SearchStrategy[Any]:
     return by_type[field.type]
 
 
+def test_zero_below_zero_keeps_its_sign() -> None:
+    """A number of a free-form object is read back as it was."""
+    method = next(method for method in METHODS if method.name == "WriteRelationships")
+    message: Message = parse({"optionalTransactionMetadata": {"zero": -0.0}}, method.request)
+    assert parse(json.loads(dumps(message)), method.request) == message
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_reads_as_the_library_does(data: st.DataObject) -> None:
